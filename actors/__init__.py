@@ -1,0 +1,1 @@
+"""Behaviour: what each actor decides and does."""

@@ -1,0 +1,196 @@
+"""Decoding by `transformers.generate`: what each row of a batch still needs, and when it has it.
+
+Rows of a batch are independent: each has its grammar, limits, sampling and reader. A processor picks each row's next
+token, a criterion ends the rows that have enough.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import torch
+from tokenizers import Tokenizer
+from tokenizers.decoders import DecodeStream
+from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
+
+from .base import Prompt
+from .grammar import Matcher
+
+
+class Row:
+    """One prompt while it is answered. The worker thread drives it; `cancelled` may be set from any thread."""
+
+    def __init__(self, prompt: Prompt, ids: list[int], matcher: Matcher | None, tokenizer: Tokenizer) -> None:
+        self.prompt = prompt
+        self.ids = ids
+        self.matcher = matcher
+        self.started = time.perf_counter()
+        self.tokens: list[int] = []
+        self.text = ""
+        self.finish: Literal["stop", "length"] | None = None
+        self.confidence: float | None = None
+        self.cancelled = False
+        #: Tokens the grammar forces next; the matcher has taken them already.
+        self.forced: list[int] = []
+        #: Called with each piece of text; with None when the row is finished.
+        self.emit: Callable[[str | None], None] = lambda piece: None
+        self._tokenizer = tokenizer
+        self._stream = DecodeStream(skip_special_tokens=True)
+        self._shown = 0
+        self._chance: float | None = None
+        self._random = torch.Generator().manual_seed(prompt.seed)
+
+    @property
+    def over(self) -> bool:
+        """Whether no token is wanted any more."""
+        return self.finish is not None or self.cancelled
+
+    @property
+    def room(self) -> int:
+        """How many tokens may still come."""
+        return self.prompt.max_tokens - len(self.tokens)
+
+    def begin(self) -> None:
+        """Looks at what the grammar forces before the model is asked."""
+        if self.matcher is not None:
+            self.forced = self.matcher.forced()
+
+    def skip(self) -> list[int]:
+        """Takes the forced tokens without a pass of the model, and returns those that fit."""
+        tokens = self.forced[: self.room]
+        for token in tokens:
+            self._take(token)
+        return tokens
+
+    def choose(self, scores: torch.Tensor) -> int:
+        """The next token, by the scores `[vocabulary]`, which are masked in place."""
+        self._chance = None
+        if self.forced:
+            return self.forced[0]
+        if self.matcher is not None and self.matcher.mask(scores) > 1:
+            self._chance = 0.0  # free: its chance counts
+        if self.prompt.temperature > 0:
+            chances = torch.softmax(scores.float().cpu() / self.prompt.temperature, dim=-1)
+            token = int(torch.multinomial(chances, 1, generator=self._random))
+        else:
+            token = int(scores.argmax())
+        if self._chance is not None:
+            self._chance = float((scores[token] - scores.logsumexp(dim=-1)).exp())
+        return token
+
+    def take(self, token: int, ends: Sequence[int]) -> None:
+        """Takes the token that was chosen; an end token finishes the row."""
+        if self._chance is not None:
+            self.confidence = min(self._chance, self.confidence if self.confidence is not None else 1.0)
+        if token in ends:
+            self._finish("stop")
+            return
+        if self.matcher is not None and not self.forced:
+            self.matcher.accept(token)
+            self._take(token)
+            self.forced = self.matcher.forced()
+            if self.matcher.finished:
+                self.skip()
+            return
+        self._take(token)
+
+    def _take(self, token: int) -> None:
+        if self.forced:
+            self.forced = self.forced[1:]
+        self.tokens.append(token)
+        self.text += self._stream.step(self._tokenizer, token) or ""
+        if self._stopped():
+            self._finish("stop")
+            return
+        self._show(len(self.text) - self._held())
+        if self.matcher is not None and self.matcher.finished and not self.forced:
+            self._finish("stop")
+        elif self.room <= 0:
+            self._finish("length")
+
+    def _stopped(self) -> bool:
+        found = [at for stop in self.prompt.stop if (at := self.text.find(stop)) >= 0]
+        if found:
+            self.text = self.text[: min(found)]
+        return bool(found)
+
+    def _held(self) -> int:
+        """How many of the last characters may be the beginning of a stop string."""
+        lengths = (
+            size for stop in self.prompt.stop for size in range(1, len(stop)) if self.text.endswith(stop[:size])
+        )
+        return max(lengths, default=0)
+
+    def _show(self, until: int) -> None:
+        if until > self._shown:
+            self.emit(self.text[self._shown : until])
+            self._shown = until
+
+    def _finish(self, finish: Literal["stop", "length"]) -> None:
+        if self.finish is None:
+            self.finish = finish
+            if self.matcher is not None and self.confidence is None:
+                self.confidence = 1.0  # the grammar left nothing to choose
+            self._show(len(self.text))
+            self.emit(None)
+
+
+class _Choice(LogitsProcessor):
+    """Each row chooses by its own rules; the scores then leave only that token."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self._rows = rows
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        for row, row_scores in zip(self._rows, scores, strict=True):
+            if not row.over:
+                token = row.choose(row_scores)
+                row_scores.fill_(float("-inf"))
+                row_scores[token] = 0.0
+        return scores
+
+
+class _Enough(StoppingCriteria):
+    """Hands each row its token, and says which rows are over."""
+
+    def __init__(self, rows: Sequence[Row], ends: Sequence[int]) -> None:
+        self._rows = rows
+        self._ends = ends
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
+        for row, token in zip(self._rows, input_ids[:, -1].tolist(), strict=True):
+            if not row.over:
+                row.take(token, self._ends)
+        # A row alone comes out to have its forced tokens read in one pass instead of one pass each.
+        alone = len(self._rows) == 1
+        over = [row.over or (alone and bool(row.forced)) for row in self._rows]
+        return torch.tensor(over, device=input_ids.device)
+
+
+def decode(generate: Callable[..., Any], rows: Sequence[Row], config: GenerationConfig, device: torch.device) -> None:
+    """Answers a batch. `generate` is the model's own, with the rows' adapters in place."""
+    pad, ends = config.pad_token_id, config.eos_token_id
+    ends = ends if isinstance(ends, list) else [ends]
+    for row in rows:
+        row.begin()
+    sequences = [row.ids + row.skip() for row in rows]
+    width = max(map(len, sequences))
+    ids = torch.tensor([[pad] * (width - len(ids)) + ids for ids in sequences], device=device)
+    mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in sequences], device=device)
+    cache = None
+    while not all(row.over for row in rows):
+        output = generate(
+            input_ids=ids,
+            attention_mask=mask,
+            past_key_values=cache,
+            generation_config=config,
+            max_new_tokens=max(row.room for row in rows),
+            logits_processor=LogitsProcessorList([_Choice(rows)]),
+            stopping_criteria=StoppingCriteriaList([_Enough(rows, ends)]),
+        )
+        if len(rows) == 1:  # more than one come out only when all are over
+            cache, skipped = output.past_key_values, rows[0].skip()
+            ids = torch.cat([output.sequences, torch.tensor([skipped], dtype=torch.long, device=device)], dim=1)
+            mask = torch.ones_like(ids)

@@ -1,0 +1,228 @@
+"""The transformers engine: one base model with any number of LoRA adapters, on a CPU or a GPU."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from metier.topics.errors import EngineFailed, ModelMissing
+
+from .base import Completion, Piece, Prompt, Turn
+from .batch import Batcher
+from .sources import PULL
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from .decoding import Row
+
+
+class TransformersSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Which model, and how it is run."""
+
+    #: Directory of the base model.
+    path: str
+    #: The model as it is shown.
+    name: str
+    #: Directories of LoRA adapters (PEFT safetensors), by the name prompts use.
+    adapters: dict[str, str] = {}
+    max_batch: int = 8
+    #: How long the first prompt of a batch waits for others.
+    wait_ms: float = 5
+    #: Threads of one pass; 0 leaves it to torch: one for each core.
+    threads: int = 0
+    dtype: str = "float32"
+    #: "auto" is the GPU where there is one.
+    device: str = "auto"
+    #: The model stands in for a larger one that is not configured.
+    stand_in: bool = False
+
+
+def prompt_ids(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn]) -> list[int]:
+    """The tokens a model reads, up to where its answer begins. Training and serving both call this.
+
+    Control tokens that somebody wrote into a text are broken up: they are words there, and end no turn.
+    """
+    messages = [{"role": turn.role, "content": _plain(tokenizer, turn.content)} for turn in turns]
+    text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    return list(tokenizer(str(text), add_special_tokens=False)["input_ids"])
+
+
+def _plain(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
+    for token in tokenizer.added_tokens_decoder.values():
+        if token.special and str(token) in text:
+            text = text.replace(str(token), f"{str(token)[0]} {str(token)[1:]}")
+    return text
+
+
+class TransformersEngine:
+    """Engine on torch and transformers. Prompts that come together share a batch, whatever their adapters."""
+
+    def __init__(self, settings: TransformersSettings) -> None:
+        self._settings = settings
+        self._batcher: Batcher[Row, None] = Batcher(self._answer, largest=settings.max_batch, wait_ms=settings.wait_ms)
+        self._running: set[Row] = set()
+        self._tokenizer: Any = None
+        self._model: Any = None
+        self._adapters: Any = None
+        self._grammar: Any = None
+        self._config: Any = None
+
+    @property
+    def model(self) -> str:
+        """The model as it is shown."""
+        return self._settings.name
+
+    @property
+    def stand_in(self) -> bool:
+        """Whether the model only stands in for a larger one."""
+        return self._settings.stand_in
+
+    async def load(self) -> None:
+        """Reads the base and its adapters. Raises ModelMissing or EngineFailed."""
+        if not (Path(self._settings.path) / "config.json").is_file():
+            raise ModelMissing(model=self.model, directory=self._settings.path, command=PULL)
+        with self._failing():
+            await asyncio.to_thread(self._load)
+
+    async def stream(self, prompt: Prompt) -> AsyncIterator[Piece | Completion]:
+        """Pieces as they come, then the completion. Closing the iterator stops the model. Raises EngineFailed."""
+        self._check(prompt)
+        with self._failing():
+            row = await asyncio.to_thread(self._row, prompt)
+        queue: asyncio.Queue[str | None] = asyncio.Queue()
+        row.emit = functools.partial(asyncio.get_running_loop().call_soon_threadsafe, queue.put_nowait)
+        self._running.add(row)
+        answered = self._batcher.submit(row)
+        answered.add_done_callback(lambda _: queue.put_nowait(None))
+        try:
+            while (text := await queue.get()) is not None:
+                yield Piece(text)
+            if row.finish is None:
+                with self._failing():
+                    await answered
+                raise EngineFailed(model=self.model, reason="it was closed while it answered")
+            yield self._completion(row)
+        finally:
+            row.cancelled = True
+            answered.cancel()
+            self._running.discard(row)
+
+    async def health(self) -> None:
+        """Returns if the model is loaded. Raises EngineFailed."""
+        if self._model is None:
+            raise EngineFailed(model=self.model, reason="it is not loaded")
+
+    async def close(self) -> None:
+        """Ends what runs and frees the model."""
+        for row in self._running:
+            row.cancelled = True
+        await self._batcher.close()
+        self._model = self._adapters = None
+
+    def _load(self) -> None:
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+        from transformers.utils import logging
+
+        from .grammar import LlGuidance
+
+        settings = self._settings
+        logging.disable_progress_bar()
+        if settings.threads:
+            torch.set_num_threads(settings.threads)
+        device = settings.device if settings.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+        self._tokenizer = AutoTokenizer.from_pretrained(settings.path)
+        # On a CPU the weights stay mapped from the file: processes on one host share them.
+        model = AutoModelForCausalLM.from_pretrained(settings.path, dtype=getattr(torch, settings.dtype)).to(device)
+        self._grammar = LlGuidance(self._tokenizer, model.config.vocab_size, settings.name)
+        self._config = GenerationConfig(
+            do_sample=False,
+            use_cache=True,
+            return_dict_in_generate=True,
+            eos_token_id=model.generation_config.eos_token_id,
+            pad_token_id=self._tokenizer.pad_token_id,
+        )
+        self._adapters = self._load_adapters(model)
+        self._model = model.eval()
+
+    def _load_adapters(self, model: Any) -> Any:
+        from peft import PeftModel
+
+        adapters: Any = None
+        for name, path in self._settings.adapters.items():
+            if not (Path(path) / "adapter_config.json").is_file():
+                raise EngineFailed(model=self.model, reason=f"no adapter in {path}")
+            if adapters is None:
+                adapters = PeftModel.from_pretrained(model, path, adapter_name=name)
+            else:
+                adapters.load_adapter(path, adapter_name=name)
+        return adapters.eval() if adapters is not None else None
+
+    def _check(self, prompt: Prompt) -> None:
+        if self._model is None:
+            raise EngineFailed(model=self.model, reason="it is not loaded")
+        if prompt.adapter is not None and prompt.adapter not in self._settings.adapters:
+            known = ", ".join(self._settings.adapters) or "none"
+            raise EngineFailed(model=self.model, reason=f"it has no adapter {prompt.adapter!r}; it has {known}")
+
+    def _row(self, prompt: Prompt) -> Row:
+        from .decoding import Row
+
+        ids = prompt_ids(self._tokenizer, prompt.turns)
+        limit = self._model.config.max_position_embeddings
+        if len(ids) + prompt.max_tokens > limit:
+            reason = f"{len(ids)} tokens of prompt and {prompt.max_tokens} of output exceed its {limit}"
+            raise EngineFailed(model=self.model, reason=reason)
+        matcher = self._grammar.compile(prompt.schema) if prompt.schema is not None else None
+        return Row(prompt, ids, matcher, self._tokenizer.backend_tokenizer)
+
+    def _answer(self, rows: list[Row]) -> list[None]:
+        import torch
+
+        from .decoding import decode
+
+        with torch.inference_mode():
+            decode(self._generate(rows), rows, self._config, self._model.device)
+        return [None] * len(rows)
+
+    def _generate(self, rows: Sequence[Row]) -> Callable[..., Any]:
+        """The model's `generate` with the rows' adapters in place."""
+        wanted = {row.prompt.adapter for row in rows}
+        if self._adapters is None:
+            return self._model.generate  # type: ignore[no-any-return]
+        if wanted == {None}:
+            self._adapters.base_model.disable_adapter_layers()
+            return self._model.generate  # type: ignore[no-any-return]
+        self._adapters.base_model.enable_adapter_layers()
+        if len(wanted) == 1:
+            # A fifth faster than naming the adapter of each row.
+            self._adapters.set_adapter(wanted.pop(), inference_mode=True)
+            return self._model.generate  # type: ignore[no-any-return]
+        names = [row.prompt.adapter or "__base__" for row in rows]
+        return functools.partial(self._adapters.generate, adapter_names=names)
+
+    def _completion(self, row: Row) -> Completion:
+        return Completion(
+            text=row.text,
+            model=self.model,
+            prompt_tokens=len(row.ids),
+            output_tokens=len(row.tokens),
+            seconds=time.perf_counter() - row.started,
+            finish=row.finish or "stop",
+            confidence=row.confidence,
+        )
+
+    @contextlib.contextmanager
+    def _failing(self) -> Iterator[None]:
+        try:
+            yield
+        except (RuntimeError, ValueError, OSError, KeyError) as error:
+            raise EngineFailed(model=self.model, reason=f"{type(error).__name__}: {error}") from error

@@ -1,0 +1,1 @@
+"""Training: from requests with known calls to adapters and router heads."""

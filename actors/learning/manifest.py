@@ -1,0 +1,73 @@
+"""What was trained, of what, and how well it does: written beside every adapter."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import importlib.metadata
+import platform
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+NAME = "manifest.json"
+_LIBRARIES = ("metier", "torch", "transformers", "peft", "safetensors", "tokenizers")
+
+
+class Data(msgspec.Struct, frozen=True, kw_only=True):
+    """One part of what was learned from."""
+
+    name: str
+    examples: int
+    #: Of the examples as JSON Lines, in the order they were learned in.
+    sha256: str
+    licence: str
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """One training run."""
+
+    name: str
+    #: The model it adapts, as declared.
+    base: str
+    seed: int
+    data: list[Data]
+    #: The settings of the run.
+    recipe: dict[str, Any]
+    steps: int
+    tokens: int
+    seconds: float
+    device: str
+    versions: dict[str, str]
+    trained: dt.datetime
+    #: Held-out figures by name, for example "flights.exact".
+    metrics: dict[str, float] = {}
+    files: dict[str, str] = {}
+
+    def write(self, folder: Path) -> None:
+        """Writes itself into a folder, with the hash of each file of weights there."""
+        files = {
+            str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in sorted(folder.rglob("*.safetensors"))
+        }
+        whole = msgspec.structs.replace(self, files=files)
+        (folder / NAME).write_bytes(msgspec.json.format(msgspec.json.encode(whole)) + b"\n")
+
+
+def read(folder: Path) -> Manifest:
+    """The manifest in a folder. Raises OSError or msgspec.DecodeError."""
+    return msgspec.json.decode((folder / NAME).read_bytes(), type=Manifest)
+
+
+def data(name: str, examples: Iterable[Any], licence: str) -> Data:
+    """What is said of examples: how many, and the hash by which others know the same."""
+    lines = [msgspec.json.encode(example) for example in examples]
+    digest = hashlib.sha256(b"\n".join(lines)).hexdigest()
+    return Data(name=name, examples=len(lines), sha256=digest, licence=licence)
+
+
+def versions() -> dict[str, str]:
+    """Of Python and the libraries that training depends on."""
+    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in _LIBRARIES}

@@ -1,0 +1,69 @@
+"""What a loop remembers of its own work, for `status`, and what it counts, for metrics."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from metier.topics.messages import Presence
+
+if TYPE_CHECKING:
+    from .actor import Actor
+
+#: Seconds the rate and the latencies look back.
+WINDOW_S = 60.0
+#: Deliveries they look back at most.
+KEPT = 4096
+
+
+class Record:
+    """Deliveries handled by one replica."""
+
+    def __init__(self) -> None:
+        self.replica = uuid4().hex[:8]
+        self.handled = 0
+        self.failed = 0
+        self.output_tokens = 0
+        self._began = time.monotonic()
+        self._recent: deque[tuple[float, float]] = deque(maxlen=KEPT)
+
+    def took(self, seconds: float, ok: bool) -> None:
+        """Notes one settled delivery."""
+        self.handled += 1
+        self.failed += not ok
+        self._recent.append((time.monotonic(), seconds))
+
+    def presence(self, actor: Actor, in_flight: int) -> Presence:
+        """The replica as `status` shows it."""
+        now = time.monotonic()
+        recent = sorted(took for at, took in self._recent if now - at <= WINDOW_S)
+        uptime_s = now - self._began
+        return Presence(
+            actor=actor.name,
+            replica=self.replica,
+            pid=os.getpid(),
+            host=socket.gethostname(),
+            stream=actor.consumer.stream,
+            consumer=actor.consumer.name,
+            in_flight=in_flight,
+            handled=self.handled,
+            failed=self.failed,
+            rate=round(len(recent) / min(WINDOW_S, max(uptime_s, 1.0)), 3),
+            p50_ms=_percentile(recent, 0.50),
+            p99_ms=_percentile(recent, 0.99),
+            output_tokens=self.output_tokens,
+            model=actor.model,
+            note=actor.note,
+            uptime_s=round(uptime_s, 1),
+        )
+
+
+def _percentile(ordered: list[float], share: float) -> float:
+    """A percentile in milliseconds by nearest rank; 0 of nothing."""
+    if not ordered:
+        return 0.0
+    return round(1000 * ordered[min(len(ordered) - 1, int(share * len(ordered)))], 3)

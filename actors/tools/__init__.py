@@ -1,0 +1,1 @@
+"""Tools: typed Python functions and MCP servers behind one Protocol."""

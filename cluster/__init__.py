@@ -1,0 +1,1 @@
+"""Composition: where actors run, how many, from which file."""

@@ -1,0 +1,1 @@
+"""The reference team: it plans trips over a catalogue of sample data."""

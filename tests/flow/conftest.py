@@ -1,0 +1,13 @@
+from collections.abc import AsyncIterator
+
+import pytest
+from harness.house import SUBJECTS
+from metier.topics.memory import MemoryBus
+
+
+@pytest.fixture
+async def bus() -> AsyncIterator[MemoryBus]:
+    """A bus without misfortunes."""
+    bus = MemoryBus(SUBJECTS)
+    yield bus
+    await bus.close()

@@ -1,0 +1,1 @@
+"""The contract: what is said, on which subject, in which bytes."""

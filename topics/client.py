@@ -1,0 +1,219 @@
+"""What another service uses: submit a task, follow it, get its one answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import uuid4
+
+from opentelemetry import trace
+from opentelemetry.trace import Span
+
+from . import tracing
+from .bus import Bus
+from .codec import decode
+from .errors import InvalidInput, Timeout, UnknownTask
+from .messages import Answer, Class, Context, Control, Event, Privacy, State, Task
+from .outbox import Outbox
+from .streams import ANSWERS, EVENTS
+from .subjects import Subjects
+
+#: Seconds past its deadline after which a task's answer is overdue.
+GRACE_S = 10.0
+#: A live answer can be lost when a connection breaks: the stored one is looked for this often, in seconds.
+LOOK_EVERY_S = 2.0
+
+
+class Client:
+    """Speaks for one tenant on a bus it was handed.
+
+    async with connect("nats://127.0.0.1:4222") as client:
+        task = await client.submit("Plan a weekend in Paris", context=Context(home="London"))
+        async for item in client.follow(task):
+            print(item)
+    """
+
+    def __init__(self, bus: Bus, subjects: Subjects = Subjects(), *, tenant: str = "default") -> None:  # noqa: B008
+        self.bus = bus
+        self.subjects = subjects
+        self.tenant = tenant
+        self._outbox = Outbox(bus, subjects)
+        self._waiting: dict[tuple[str, int], asyncio.Task[Answer]] = {}
+
+    # ── Asking ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def submit(
+        self,
+        text: str,
+        *,
+        context: Context = Context(),  # noqa: B008 - frozen
+        task_id: str | None = None,
+        class_: Class = Class.INTERACTIVE,
+        deadline_s: float = 30.0,
+        privacy: Privacy = Privacy.ANY,
+        budget_usd: float | None = None,
+    ) -> Task:
+        """Publishes a task and returns it once the bus has it. The same `task_id` twice is one task.
+
+        Raises InvalidInput before anything is sent, Busy or BusUnavailable when it could not be.
+        """
+        return await self._submit(
+            Task(
+                task_id=task_id or uuid4().hex,
+                text=text,
+                tenant=self.tenant,
+                class_=class_,
+                deadline_s=deadline_s,
+                privacy=privacy,
+                budget_usd=budget_usd,
+                context=context,
+            )
+        )
+
+    async def follow_up(self, task: Task | str, text: str, *, deadline_s: float = 30.0) -> Task:
+        """Publishes what a task was missing; the same task continues. Raises InvalidInput if it does not wait for it."""
+        task_id = task if isinstance(task, str) else task.task_id
+        answer = await self.answer(task_id)
+        if answer.status is not State.INPUT_REQUIRED:
+            raise InvalidInput(reason=f"task {task_id} does not wait for input: it ended {answer.status}")
+        return await self._submit(
+            Task(task_id=task_id, text=text, tenant=self.tenant, turn=answer.turn + 1, deadline_s=deadline_s)
+        )
+
+    async def cancel(self, task: Task | str) -> None:
+        """Tells every actor to stop. The task's answer then says so, unless it was given already."""
+        task_id = task if isinstance(task, str) else task.task_id
+        await self._outbox.emit(Control(verb="cancel", task_id=task_id, tenant=self.tenant))
+
+    # ── Reading ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def result(self, task: Task, wait_s: float | None = None) -> Answer:
+        """The answer to a task's turn, waited for until its deadline is well past. Raises Timeout."""
+        limit_s = wait_s if wait_s is not None else task.deadline_s + GRACE_S
+        waiting = self._waiting.get((task.task_id, task.turn))
+        if waiting is None:  # submitted elsewhere: the answer may stand already
+            if stored := await self._stored(self.subjects.answer(task.tenant, task.task_id, task.turn)):
+                return stored
+            waiting = await self._listen(task, trace.INVALID_SPAN)
+        try:
+            return await asyncio.wait_for(asyncio.shield(waiting), limit_s)
+        except TimeoutError:
+            raise Timeout(limit_s=limit_s, what=f"no answer to task {task.task_id}") from None
+
+    async def ask(self, text: str, **options: Any) -> Answer:
+        """Submits a task and waits for its answer; options as for `submit`."""
+        return await self.result(await self.submit(text, **options))
+
+    async def answer(self, task_id: str) -> Answer:
+        """The last answer that stands. Raises UnknownTask while there is none."""
+        if found := await self._stored(self.subjects.answer(self.tenant, task_id)):
+            return found
+        raise UnknownTask(task_id=task_id, name=task_id)
+
+    async def follow(self, task: Task, after: int = 0) -> AsyncIterator[Event | Answer]:
+        """Progress and tokens as they come, then the answer; what happened before the call comes first.
+
+        `after` is the sequence of the last event seen. Raises Timeout when the answer is overdue.
+        """
+        queue: asyncio.Queue[Event | Answer | Exception] = asyncio.Queue()
+        subject = self.subjects.event(task.tenant, task.task_id)
+
+        async def events() -> None:
+            async with self.bus.replay(self.subjects.stream(EVENTS), subject, after) as stored:
+                async for received in stored:
+                    event = decode(received.payload, Event, received.headers)
+                    if event.turn >= task.turn:
+                        queue.put_nowait(event)
+
+        async def answer() -> None:
+            try:
+                queue.put_nowait(await self.result(task))
+            except Exception as error:  # noqa: BLE001 - raised by the reader below
+                queue.put_nowait(error)
+
+        sides = [asyncio.create_task(events()), asyncio.create_task(answer())]
+        try:
+            while True:
+                item = await queue.get()
+                if isinstance(item, Exception):
+                    raise item
+                yield item
+                if isinstance(item, Answer):
+                    return
+        finally:
+            for side in sides:
+                side.cancel()
+            await asyncio.gather(*sides, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Stops waiting for answers. The bus stays with whoever opened it."""
+        waiting = list(self._waiting.values())
+        for answer in waiting:
+            answer.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+    # ── Inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _submit(self, task: Task) -> Task:
+        task.check()
+        span = tracing.tracer.start_span(
+            tracing.INVOKE_WORKFLOW,
+            attributes={tracing.GEN_OPERATION: tracing.INVOKE_WORKFLOW, tracing.TASK: task.task_id},
+        )
+        waiting = await self._listen(task, span)
+        try:
+            with trace.use_span(span):
+                await self._outbox.send([task])
+        except BaseException:
+            waiting.cancel()
+            raise
+        return task
+
+    async def _listen(self, task: Task, span: Span) -> asyncio.Task[Answer]:
+        """Listens for a turn's answer, from before the task is sent, so that it cannot be missed."""
+        key = (task.task_id, task.turn)
+        listening: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiting = self._waiting[key] = asyncio.create_task(self._receive(task, listening))
+
+        def end(done: asyncio.Task[Answer]) -> None:
+            self._waiting.pop(key, None)
+            span.end()
+
+        waiting.add_done_callback(end)
+        await asyncio.wait((listening, waiting), return_when=asyncio.FIRST_COMPLETED)
+        return waiting
+
+    async def _receive(self, task: Task, listening: asyncio.Future[None]) -> Answer:
+        subject = self.subjects.answer(task.tenant, task.task_id, task.turn)
+        async with self.bus.subscribe(subject) as live:
+            listening.set_result(None)
+            coming = asyncio.ensure_future(anext(live))
+            try:
+                while True:
+                    await asyncio.wait((coming,), timeout=LOOK_EVERY_S)
+                    if coming.done():
+                        received = coming.result()
+                        return decode(received.payload, Answer, received.headers)
+                    if stored := await self._stored(subject):
+                        return stored
+            finally:
+                coming.cancel()
+
+    async def _stored(self, subject: str) -> Answer | None:
+        stored = await self.bus.last(self.subjects.stream(ANSWERS), subject)
+        return decode(stored.payload, Answer, stored.headers) if stored else None
+
+
+@asynccontextmanager
+async def connect(url: str, *, tenant: str = "default", subjects: Subjects = Subjects()) -> AsyncIterator[Client]:  # noqa: B008
+    """A client on a connection of its own, closed on exit. Raises BusUnavailable."""
+    from . import jetstream  # here: importing the contract loads no NATS client
+
+    async with jetstream.connect(url, name=f"client-{tenant}", subjects=subjects) as bus:
+        client = Client(bus, subjects, tenant=tenant)
+        try:
+            yield client
+        finally:
+            await client.close()

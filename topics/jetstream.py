@@ -1,0 +1,310 @@
+"""The bus on NATS JetStream: the one place that knows the NATS library.
+
+Publishing, pulling and the ledger speak the protocol directly (`inbox.py`, `pulls.py`, `wire.py`): the library's own
+`publish` and `fetch` cost several times as much.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.subscription import Subscription
+
+from . import wire
+from .bus import REPLY_TO, Entry, Lag, Publication, Pull, Received
+from .errors import BusUnavailable, Conflict, Refused, Unknown
+from .inbox import ATTEMPTS, Inbox
+from .objects import Objects
+from .pulls import JetStreamPull
+from .replay import Live, Replay, received
+from .streams import DAY_S, LEDGER, Consumer, Stream
+from .subjects import Subjects
+
+_log = logging.getLogger(__name__)
+
+#: What headers and subject may take of the server's limit for a message.
+_MARGIN_BYTES = 16 * 1024
+_RECONNECT_S = 0.25
+#: Object store for payloads over the limit.
+LARGE = "LARGE"
+
+_reply = msgspec.json.Decoder(wire.Reply)
+_consumer = msgspec.json.Decoder(wire.ConsumerInfo)
+_stream = msgspec.json.Decoder(wire.StreamInfo)
+_encode = msgspec.json.encode
+
+
+class JetStreamBus:
+    """Metier's bus on a NATS connection, which it is handed and never closes.
+
+    `Publication.not_before` is kept by the server's schedules: never early, up to about a second late.
+    """
+
+    def __init__(self, connection: Client, subjects: Subjects) -> None:
+        self._client = connection
+        self._connection = _Connection(connection)
+        self._subjects = subjects
+        self._inbox = Inbox(self._connection)
+        self._ledger = subjects.stream(LEDGER)
+        self._bucket = subjects.stream(LARGE)
+        self._objects = Objects(self._connection, self._inbox, self._bucket)
+
+    @property
+    def payload_limit_bytes(self) -> int:
+        """Larger payloads travel by reference."""
+        return self._client.max_payload - _MARGIN_BYTES
+
+    async def ensure(self, streams: Sequence[Stream], consumers: Sequence[Consumer] = ()) -> None:
+        """Creates or updates. Raises Refused when the server will not change what is there."""
+        if streams:
+            replicas = max(stream.replicas for stream in streams)
+            await self._ensure_stream(wire.bucket_config(self._bucket, DAY_S, replicas))
+        for stream in streams:
+            await self._ensure_stream(wire.stream_config(stream))
+        for consumer in consumers:
+            body = {"stream_name": consumer.stream, "config": wire.consumer_config(consumer), "action": ""}
+            subject = f"CONSUMER.CREATE.{consumer.stream}.{consumer.name}.{consumer.subject}"
+            fault = await self._api(subject, body)
+            wire.checked(fault, f"consumer {consumer.name} of {consumer.stream}", self._connection.url)
+
+    async def publish(self, publication: Publication) -> bool:
+        """Stores one message; a lost acknowledgement is asked for again, which the message id makes safe."""
+        subject, headers = publication.subject, dict(publication.headers)
+        message_id = publication.message_id or self._inbox.unique()
+        headers[wire.MESSAGE_ID] = message_id
+        if publication.not_before is not None:
+            subject, schedule = wire.scheduled(self._subjects, subject, message_id, publication.not_before)
+            headers |= schedule
+        payload = await self._fitting(publication.payload, headers)
+        reply = _reply.decode((await self._inbox.ask(subject, payload, headers)).data)
+        if reply.error is not None:
+            raise wire.refusal(reply.error, self._subjects, subject, headers)
+        return not reply.duplicate
+
+    async def emit(self, subject: str, payload: bytes, headers: Mapping[str, str] = {}) -> None:
+        """Sends without waiting."""
+        sent = dict(headers)
+        payload = await self._fitting(payload, sent)
+        await self._connection.publish(subject, payload, "", sent or None)
+
+    @asynccontextmanager
+    async def pull(self, consumer: Consumer) -> AsyncIterator[Pull]:
+        """Opens a pull."""
+        pull = JetStreamPull(self._connection, consumer, self._objects.payload)
+        await pull.open()
+        try:
+            yield pull
+        finally:
+            await pull.close()
+
+    @asynccontextmanager
+    async def subscribe(self, subject: str) -> AsyncIterator[AsyncIterator[Received]]:
+        """Live messages."""
+        live = Live(self._connection, subject, self._objects.payload)
+        await live.open()
+        try:
+            yield live
+        finally:
+            await live.close()
+
+    @asynccontextmanager
+    async def replay(self, stream: str, subject: str, after: int = 0) -> AsyncIterator[AsyncIterator[Received]]:
+        """Stored messages, then live ones."""
+        replay = Replay(self._connection, self._inbox, stream, subject, after, self._objects.payload)
+        await replay.open()
+        try:
+            yield replay
+        finally:
+            await replay.close()
+
+    async def last(self, stream: str, subject: str) -> Received | None:
+        """The newest stored message on a subject; of a replicated stream, as one of the replicas has it."""
+        return await self._direct(stream, _encode({"last_by_subj": subject}))
+
+    async def request(self, subject: str, payload: bytes, wait_s: float) -> Sequence[Received]:
+        """Asks everyone who listens."""
+        replies: list[Received] = []
+
+        async def gather(message: wire.Message) -> None:
+            replies.append(await received(message, self._objects.payload))
+
+        inbox = self._connection.new_inbox()
+        subscription = await self._connection.subscribe(inbox, gather)
+        try:
+            await self.emit(subject, payload, {REPLY_TO: inbox})
+            await asyncio.sleep(wait_s)
+        finally:
+            await self._connection.leave(subscription)
+        return replies
+
+    async def read(self, key: str) -> Entry | None:
+        """A ledger entry; its revision is its sequence in the stream."""
+        found = await self.last(self._ledger, self._subjects.ledger(key))
+        return None if found is None else Entry(found.payload, found.sequence)
+
+    async def write(self, key: str, value: bytes, revision: int) -> int:
+        """Replaces a revision of a ledger entry. Raises Conflict."""
+        subject = self._subjects.ledger(key)
+        headers = {wire.EXPECTED_REVISION: str(revision)}
+        payload = await self._fitting(value, headers)
+        for attempt in range(ATTEMPTS):
+            message = await self._inbox.ask_once(subject, payload, headers)
+            if message is None or message.headers:
+                continue
+            reply = _reply.decode(message.data)
+            if reply.error is None:
+                return reply.seq
+            error = wire.refusal(reply.error, self._subjects, subject, headers)
+            if attempt and isinstance(error, Conflict):
+                # An earlier attempt whose acknowledgement was lost may be the other writer.
+                entry = await self.read(key)
+                if entry is not None and entry.value == value and entry.revision > revision:
+                    return entry.revision
+            if not wire.unavailable(reply.error):
+                raise error
+        raise BusUnavailable(url=self._connection.url, reason=f"ledger entry {key} was not acknowledged")
+
+    async def lag(self, consumer: Consumer) -> Lag:
+        """How much work waits. Raises Unknown if the consumer does not exist."""
+        subject = f"$JS.API.CONSUMER.INFO.{consumer.stream}.{consumer.name}"
+        info = _consumer.decode((await self._inbox.ask(subject, b"")).data)
+        wire.checked(info.error, f"consumer {consumer.name} of {consumer.stream}", self._connection.url)
+        return Lag(info.num_pending, info.num_ack_pending, info.num_redelivered)
+
+    async def messages(self, stream: str) -> int:
+        """How many messages a stream holds. Raises Unknown if it does not exist."""
+        info = _stream.decode((await self._inbox.ask(f"$JS.API.STREAM.INFO.{stream}", b"")).data)
+        wire.checked(info.error, f"stream {stream}", self._connection.url)
+        return info.state.messages
+
+    async def remove(self, stream: str, sequence: int) -> None:
+        """Deletes one stored message. Raises Unknown if it is not there."""
+        what = f"message {sequence} of stream {stream}"
+        if await self._direct(stream, _encode({"seq": sequence})) is None:
+            raise Unknown(name=what)
+        fault = await self._api(f"STREAM.MSG.DELETE.{stream}", {"seq": sequence, "no_erase": True})
+        wire.checked(fault, what, self._connection.url)
+
+    async def close(self) -> None:
+        """Sends what is buffered and closes what this bus opened, not the connection."""
+        await self._inbox.close()
+        if self._client.is_connected:
+            await self._connection.flush()
+
+    async def _api(self, subject: str, body: Mapping[str, Any]) -> wire.Fault | None:
+        return _reply.decode((await self._inbox.ask(f"$JS.API.{subject}", _encode(body))).data).error
+
+    async def _ensure_stream(self, config: Mapping[str, Any]) -> None:
+        name = config["name"]
+        fault = await self._api(f"STREAM.CREATE.{name}", config)
+        if fault is not None and fault.err_code == 10058:  # it exists with another configuration
+            fault = await self._api(f"STREAM.UPDATE.{name}", config)
+        wire.checked(fault, f"stream {name}", self._connection.url)
+
+    async def _direct(self, stream: str, body: bytes) -> Received | None:
+        message = await self._inbox.ask(f"$JS.API.DIRECT.GET.{stream}", body)
+        status = (message.headers or {}).get(wire.STATUS)
+        if status is None:
+            return await received(message, self._objects.payload)
+        if status == "404":
+            return None
+        raise Refused(reason=f"stream {stream}: {status}")
+
+    async def _fitting(self, payload: bytes, headers: dict[str, str]) -> bytes:
+        """The payload, or nothing and a reference in the headers if it is too large for a message."""
+        if len(payload) <= self.payload_limit_bytes:
+            return payload
+        headers[wire.REFERENCE] = await self._objects.put(payload)
+        return b""
+
+
+class _Connection:
+    """A NATS client as `wire.Connection`: its errors become Metier's."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self.new_inbox = client.new_inbox
+
+    @property
+    def url(self) -> str:
+        """The server in use, or those known, without credentials."""
+        return ", ".join(f"{server.hostname}:{server.port}" for server in self._client.servers)
+
+    @property
+    def connects(self) -> int:
+        return self._client.stats["reconnects"]
+
+    async def publish(
+        self, subject: str, payload: bytes, reply: str = "", headers: dict[str, str] | None = None
+    ) -> None:
+        try:
+            await self._client.publish(subject, payload, reply, headers)
+        except nats.errors.Error as error:
+            raise BusUnavailable(url=self.url, reason=str(error)) from error
+
+    async def subscribe(self, subject: str, callback: Callable[[Any], Awaitable[None]]) -> Subscription:
+        try:
+            return await self._client.subscribe(subject, cb=callback)
+        except nats.errors.Error as error:
+            raise BusUnavailable(url=self.url, reason=str(error)) from error
+
+    async def leave(self, subscription: wire.Subscription, drain: bool = False) -> None:
+        assert isinstance(subscription, Subscription)
+        if self._client.is_closed or self._client.is_draining:
+            return
+        if drain and self._client.is_connected:
+            await subscription.drain()  # type: ignore[no-untyped-call]
+        else:
+            await subscription.unsubscribe()
+
+    async def flush(self) -> None:
+        try:
+            await self._client.flush()
+        except nats.errors.Error as error:
+            raise BusUnavailable(url=self.url, reason=str(error)) from error
+
+
+@asynccontextmanager
+async def connect(url: str, *, name: str, subjects: Subjects, wait_s: float = 2.0) -> AsyncIterator[JetStreamBus]:
+    """A bus on a connection of its own, closed at the end.
+
+    Raises BusUnavailable if nothing answers within `wait_s`; once connected, it reconnects for as long as it takes.
+    """
+    client = Client()
+    trouble: Exception | None = None
+
+    async def on_error(error: Exception) -> None:
+        nonlocal trouble
+        trouble = error
+        _log.warning("nats: %s: %s", name, error or type(error).__name__)
+
+    try:
+        async with asyncio.timeout(wait_s):
+            await client.connect(
+                url.split(","),
+                name=name,
+                error_cb=on_error,
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=_RECONNECT_S,  # type: ignore[arg-type]  # a float serves as well
+            )
+    except (TimeoutError, OSError, nats.errors.Error) as error:
+        raise BusUnavailable(url=_shown(url), reason=str(trouble or error) or "no reply") from error
+    bus = JetStreamBus(client, subjects)
+    try:
+        yield bus
+    finally:
+        await bus.close()
+        await client.close()
+
+
+def _shown(url: str) -> str:
+    """The address without the credentials in it."""
+    return ", ".join(urlsplit(part).netloc.rpartition("@")[2] or part for part in url.split(","))

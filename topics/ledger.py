@@ -1,0 +1,148 @@
+"""Where a task's plan and findings are recorded: one entry per task, changed by compare-and-set."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections import OrderedDict
+from collections.abc import Callable
+
+import msgspec
+
+from .bus import Bus
+from .errors import Conflict, UnknownTask
+from .messages import Finding, PlanGraph, PlanNode, State, Task, Tokens
+
+#: How many plans a writer keeps at hand; older ones are read again.
+REMEMBERED = 4096
+#: A writer that loses this many races in a row gives the message back.
+RACES = 32
+
+
+class Node(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One node of a plan and what became of it."""
+
+    #: Who works on it: a specialist, or a tier of large models.
+    specialist: str
+    #: Nodes whose findings it waits for.
+    needs: tuple[str, ...] = ()
+    finding: Finding | None = None
+    #: The tier it was handed to, if its specialist gave it up.
+    escalated: str | None = None
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A task as it stands. Changing one gives another."""
+
+    #: The task as accepted; its text grows with each follow-up, a line each.
+    task: Task
+    turn: int
+    deadline: dt.datetime
+    nodes: dict[str, Node]
+    trace_id: str = ""
+    #: What the router's model used.
+    routing: Tokens | None = None
+    #: How the turn ended; none: it has not. A closed turn never changes.
+    status: State | None = None
+
+    def graph(self) -> PlanGraph:
+        """The plan as an answer shows it."""
+        return PlanGraph(
+            nodes=tuple(PlanNode(id=id_, specialist=n.specialist, needs=n.needs) for id_, n in self.nodes.items())
+        )
+
+    def with_node(self, id_: str, node: Node) -> Plan:
+        """The plan with one node replaced."""
+        return msgspec.structs.replace(self, nodes={**self.nodes, id_: node})
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Plan)
+
+
+class _Writing:
+    """One at a time: writers in one process take turns instead of losing races to each other."""
+
+    __slots__ = ("lock", "users")
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.users = 0
+
+
+class Ledger:
+    """Plans by tenant and task id. Many actors write; nobody waits for a lock on the server."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._known: OrderedDict[str, tuple[Plan, int]] = OrderedDict()
+        self._writing: dict[str, _Writing] = {}
+
+    async def create(self, plan: Plan) -> Plan:
+        """Records a plan; if the task has one already, that one is returned and stands."""
+        key = _key(plan.task.tenant, plan.task.task_id)
+        try:
+            revision = await self._bus.write(key, _encoder.encode(plan), 0)
+        except Conflict:
+            return await self._read(key)
+        self._remember(key, plan, revision)
+        return plan
+
+    async def read(self, tenant: str, task_id: str) -> Plan:
+        """The plan as it stands on the server. Raises UnknownTask."""
+        return await self._read(_key(tenant, task_id))
+
+    async def _read(self, key: str) -> Plan:
+        entry = await self._bus.read(key)
+        if entry is None:
+            task_id = key.partition(".")[2]
+            raise UnknownTask(task_id=task_id, name=task_id)
+        plan = _decoder.decode(entry.value)
+        self._remember(key, plan, entry.revision)
+        return plan
+
+    async def change(self, tenant: str, task_id: str, turn: int, step: Callable[[Plan], Plan]) -> Plan:
+        """Applies a pure step and returns the plan as recorded. A step that changes nothing returns its argument.
+
+        The plan at hand is tried first and read again when another writer was faster or when it is of an earlier turn.
+        Raises UnknownTask, or Conflict after too many lost races.
+        """
+        key = _key(tenant, task_id)
+        writing = self._writing.setdefault(key, _Writing())
+        writing.users += 1
+        try:
+            async with writing.lock:
+                return await self._change(key, turn, step)
+        finally:
+            writing.users -= 1
+            if not writing.users:
+                del self._writing[key]
+
+    async def _change(self, key: str, turn: int, step: Callable[[Plan], Plan]) -> Plan:
+        for _ in range(RACES):
+            known = self._known.get(key)
+            if known is None or known[0].turn < turn:
+                await self._read(key)
+                known = self._known[key]
+            plan, revision = known
+            changed = step(plan)
+            if changed is plan:
+                return plan
+            try:
+                revision = await self._bus.write(key, _encoder.encode(changed), revision)
+            except Conflict:
+                self._known.pop(key, None)
+                continue
+            self._remember(key, changed, revision)
+            return changed
+        raise Conflict(key=key, revision=revision, reason="too many lost races")
+
+    def _remember(self, key: str, plan: Plan, revision: int) -> None:
+        self._known[key] = (plan, revision)
+        self._known.move_to_end(key)
+        if len(self._known) > REMEMBERED:
+            self._known.popitem(last=False)
+
+
+def _key(tenant: str, task_id: str) -> str:
+    return f"{tenant}.{task_id}"

@@ -1,0 +1,230 @@
+"""An open pull on a JetStream consumer, and the deliveries that come of it."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from .bus import Delivery
+from .errors import MetierError
+from .streams import Consumer
+from .wire import (
+    ACK,
+    DESCRIPTION,
+    EXPIRES_S,
+    HEARTBEAT_S,
+    IN_PROGRESS,
+    PENDING,
+    REFERENCE,
+    STATUS,
+    TERM,
+    Connection,
+    Message,
+    Receipt,
+    Subscription,
+    nak,
+    next_request,
+)
+
+_log = logging.getLogger(__name__)
+
+_TICK_S = 1.0
+#: Two heartbeats and a little: silence this long means that the server has forgotten the request.
+_SILENCE_S = 2 * HEARTBEAT_S + 2
+
+Resolve = Callable[[Message], Awaitable[bytes]]
+
+
+class JetStreamDelivery:
+    """A message of a consumer. Its acknowledgements are published, not confirmed: a lost one means a redelivery."""
+
+    __slots__ = ("_connection", "_message", "_receipt")
+
+    def __init__(self, connection: Connection, message: Message) -> None:
+        self._connection = connection
+        self._message = message
+        self._receipt: Receipt | None = None
+
+    @property
+    def subject(self) -> str:
+        """The subject it was stored under."""
+        return self._message.subject
+
+    @property
+    def payload(self) -> bytes:
+        """Its bytes, fetched from the object store if they were too many for a message."""
+        return self._message.data
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Its headers, those of NATS included."""
+        return self._message.headers or {}
+
+    @property
+    def sequence(self) -> int:
+        """Its place in the stream."""
+        return self._read().sequence
+
+    @property
+    def at(self) -> dt.datetime:
+        """When the stream stored it, in UTC."""
+        return self._read().at
+
+    @property
+    def attempt(self) -> int:
+        """How often it was delivered, from 1."""
+        return self._read().attempt
+
+    async def ack(self) -> None:
+        """The work queue forgets it."""
+        await self._connection.publish(self._message.reply, ACK)
+
+    async def nak(self, delay_s: float = 0) -> None:
+        """It comes again after the delay."""
+        await self._connection.publish(self._message.reply, nak(delay_s))
+
+    async def term(self) -> None:
+        """It never comes again."""
+        await self._connection.publish(self._message.reply, TERM)
+
+    async def in_progress(self) -> None:
+        """Its ack wait starts anew."""
+        await self._connection.publish(self._message.reply, IN_PROGRESS)
+
+    def _read(self) -> Receipt:
+        if self._receipt is None:
+            self._receipt = Receipt.parse(self._message.reply)
+        return self._receipt
+
+
+class JetStreamPull:
+    """Keeps as many messages asked for as the caller has room for, never more.
+
+    `_credit` counts what was asked for and has not arrived. The server takes from it: by delivering, by a status that
+    says how much of a request it gave up, or by forgetting everything (reconnect, change of leader, consumer deleted),
+    which shows as silence, because a live request sends a heartbeat every HEARTBEAT_S.
+    """
+
+    def __init__(self, connection: Connection, consumer: Consumer, resolve: Resolve) -> None:
+        self._connection = connection
+        self._consumer = consumer
+        self._resolve = resolve
+        self._next = f"$JS.API.CONSUMER.MSG.NEXT.{consumer.stream}.{consumer.name}"
+        self._arrived: deque[JetStreamDelivery] = deque()
+        self._credit = 0
+        self._connects = connection.connects
+        self._asked_at = self._heard_at = self._ticked_at = self._pause_until = 0.0
+        self._trouble = ""
+        self._waiter: asyncio.Future[None] | None = None
+        self._subscription: Subscription | None = None
+        self._inbox = ""
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+
+    async def open(self) -> None:
+        """Starts listening; nothing is asked for yet."""
+        self._inbox = self._connection.new_inbox()
+        self._subscription = await self._connection.subscribe(self._inbox, self._on_message)
+        self._timer = self._loop.call_later(_TICK_S, self._tick)
+
+    async def fetch(self, room: int) -> Sequence[Delivery]:
+        """Waits for the first message, then returns what has arrived, at most `room` messages."""
+        while True:
+            held = self._credit + len(self._arrived)
+            if held > room and self._credit:
+                await self._give_up_credit(room)
+            elif held <= room // 2 and self._loop.time() >= self._pause_until:
+                # Half a room at a time: a request for every message would cost as much as the message.
+                await self._ask(room - held)
+            if self._arrived:
+                return [self._arrived.popleft() for _ in range(min(room, len(self._arrived)))]
+            self._waiter = self._loop.create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+
+    async def close(self) -> None:
+        """Stops listening and hands back what arrived and was not fetched."""
+        if self._timer is not None:
+            self._timer.cancel()
+        await self._stop()
+        await self._hand_back(0)
+
+    async def _ask(self, batch: int) -> None:
+        self._credit += batch
+        self._asked_at = self._heard_at = self._loop.time()
+        await self._connection.publish(self._next, next_request(batch), self._inbox)
+
+    async def _give_up_credit(self, room: int) -> None:
+        """A caller with less room than before: requests cannot be shortened, so the subscription ends and begins."""
+        await self._stop()
+        await self._hand_back(room)
+        await self.open()
+
+    async def _stop(self) -> None:
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None:
+            if self._timer is not None:
+                self._timer.cancel()
+            await self._connection.leave(subscription, drain=self._credit > 0)
+        self._credit = 0
+
+    async def _hand_back(self, room: int) -> None:
+        while len(self._arrived) > room:
+            await self._arrived.pop().nak()
+
+    async def _on_message(self, message: Message) -> None:
+        self._heard_at = self._loop.time()
+        if not message.reply:
+            self._on_status(message.headers or {})
+        else:
+            # A request that was given up for lost may still be served: never below zero.
+            self._credit = max(0, self._credit - 1)
+            delivery = JetStreamDelivery(self._connection, message)
+            if message.headers is None or REFERENCE not in message.headers or await self._resolved(delivery, message):
+                self._arrived.append(delivery)
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def _resolved(self, delivery: JetStreamDelivery, message: Message) -> bool:
+        try:
+            message.data = await self._resolve(message)
+        except MetierError as error:
+            _log.warning("%s is handed back: its payload cannot be read now: %s", message.subject, error)
+            await delivery.nak(_TICK_S)
+            return False
+        return True
+
+    def _on_status(self, headers: Mapping[str, str]) -> None:
+        """404 and 408: a request ended. 409: it was refused or broken off. 503: there is no such consumer."""
+        status = headers.get(STATUS, "")
+        if status == "100":
+            return
+        pending = headers.get(PENDING)
+        self._credit = max(0, self._credit - int(pending)) if pending else 0
+        if status in ("404", "408"):
+            return
+        self._pause_until = self._loop.time() + _TICK_S / 2
+        trouble = f"{status} {headers.get(DESCRIPTION, 'no such consumer')}"
+        if trouble != self._trouble:
+            _log.warning("pull on %s: %s", self._next, trouble)
+        self._trouble = trouble
+
+    def _tick(self) -> None:
+        """Every second: notices that the server has forgotten what it was asked for."""
+        self._timer = self._loop.call_later(_TICK_S, self._tick)
+        now = self._loop.time()
+        if now - self._ticked_at > 3 * _TICK_S:
+            self._heard_at = now  # this process was busy, not the server silent
+        self._ticked_at = now
+        forgotten = self._connects != self._connection.connects
+        forgotten |= now - self._heard_at > _SILENCE_S or now - self._asked_at > EXPIRES_S + HEARTBEAT_S
+        if forgotten:
+            self._credit = 0
+        self._connects = self._connection.connects
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
