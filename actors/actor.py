@@ -119,6 +119,8 @@ class Loop:
     def __init__(self, actor: Actor, bus: Bus, subjects: Subjects) -> None:
         self.actor = actor
         self.record = Record()
+        #: Set once the actor is open and pulls.
+        self.working = asyncio.Event()
         self._bus = bus
         self._subjects = subjects
         self._outbox = Outbox(bus, subjects)
@@ -166,6 +168,7 @@ class Loop:
 
     async def _pull(self) -> None:
         async with self._bus.pull(self.actor.consumer) as pull:
+            self.working.set()
             stopping = asyncio.ensure_future(self._stopping.wait())
             while not self._stopping.is_set():
                 room = self.actor.concurrency - len(self._running)

@@ -11,7 +11,7 @@ from metier.topics import tracing
 from metier.topics.bus import Bus, Delivery
 from metier.topics.errors import UnknownTask
 from metier.topics.ledger import Ledger, Plan
-from metier.topics.messages import Control, Deadline, Event, Result, State, Task
+from metier.topics.messages import Control, Deadline, Event, Result, State
 from metier.topics.outbox import Output
 from metier.topics.streams import Consumer
 
@@ -44,24 +44,24 @@ class Aggregator:
         return None
 
     async def handle(self, message: Result | Deadline, delivery: Delivery, tell: Tell) -> Sequence[Output]:
-        """What the ledger says is next. A message seen before says the same again, so that no crash loses a step."""
-        if isinstance(message, Deadline):
-            plan = await self._close(message, State.EXPIRED)
-            changed = plan.status is State.EXPIRED
-        else:
-            plan, changed = await self._merge(message)
-        if plan.turn != message.turn:
+        """What this message makes next. Seen before, it says the same again: a crash between record and send loses no step.
+
+        Results of one task may share one write, so each message answers for its own step of it alone.
+        """
+        before, after = await self._step(message)
+        if after.turn != message.turn:
             return []
-        if plan.status:
-            return [policy.answer(plan, self._roster)] if changed or delivery.attempt > 1 else []
+        again = before is after and delivery.attempt > 1
+        if after.status:
+            return [policy.answer(after, self._roster)] if again or not before.status else []
         if isinstance(message, Deadline):
             return []
-        node = plan.nodes[message.node]
+        node = after.nodes[message.node]
         if node.escalated and not node.finding:
-            await tell(_escalated(plan, message))
-            return [policy.order(plan, message.node, self._roster)]
-        after = [id_ for id_ in policy.ready(plan) if message.node in plan.nodes[id_].needs]
-        return [policy.order(plan, id_, self._roster) for id_ in after]
+            await tell(_escalated(after, message))
+            return [policy.order(after, message.node, self._roster)]
+        began = () if again else policy.ready(before)
+        return [policy.order(after, id_, self._roster) for id_ in policy.ready(after) if id_ not in began]
 
     def give_up(self, message: Result | Deadline, delivery: Delivery, state: State, reason: str) -> Sequence[Output]:
         """Nothing: the deadline answers for what the ledger cannot record."""
@@ -70,38 +70,36 @@ class Aggregator:
     async def cancel(self, control: Control) -> Sequence[Output]:
         """The answer that says so, unless another was given."""
         try:
-            plan = await self._ledger.read(control.tenant, control.task_id)
-            plan = await self._close(plan.task, State.CANCELLED)
+            turn = (await self._ledger.read(control.tenant, control.task_id)).turn
+            plan = await self._ledger.change(
+                control.tenant, control.task_id, turn, lambda plan: policy.close(plan, State.CANCELLED)
+            )
         except UnknownTask:
             return ()
         return [policy.answer(plan, self._roster)]
 
-    async def _merge(self, result: Result) -> tuple[Plan, bool]:
-        changed = False
+    async def _step(self, message: Result | Deadline) -> tuple[Plan, Plan]:
+        """Records a message: the plan right before it, and right after it."""
+        before = after = None
 
         def step(plan: Plan) -> Plan:
-            nonlocal changed
-            merged = policy.merge(plan, result, self._roster)
-            changed = merged is not plan
-            return merged
+            nonlocal before, after
+            before = plan
+            if isinstance(message, Result):
+                after = policy.merge(plan, message, self._roster)
+            else:
+                after = policy.close(plan, State.EXPIRED) if plan.turn == message.turn else plan
+            return after
 
-        plan = await self._ledger.change(result.tenant, result.task_id, result.turn, step)
+        await self._ledger.change(message.tenant, message.task_id, message.turn, step)
+        assert before is not None and after is not None
         span = trace.get_current_span()
         if span.is_recording():
-            span.set_attributes(
-                {
-                    tracing.TASK: result.task_id,
-                    tracing.NODE: result.node,
-                    tracing.STATE: str(plan.status or result.finding.state),
-                }
-            )
-        return plan, changed
-
-    async def _close(self, of: Task | Deadline, status: State) -> Plan:
-        def step(plan: Plan) -> Plan:
-            return policy.close(plan, status) if plan.turn == of.turn else plan
-
-        return await self._ledger.change(of.tenant, of.task_id, of.turn, step)
+            span.set_attribute(tracing.TASK, message.task_id)
+            if isinstance(message, Result):
+                span.set_attribute(tracing.NODE, message.node)
+                span.set_attribute(tracing.STATE, str(message.finding.state))
+        return before, after
 
 
 def _escalated(plan: Plan, result: Result) -> Event:

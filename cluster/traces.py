@@ -12,6 +12,8 @@ from typing import Any
 import msgspec
 from opentelemetry.trace import StatusCode
 
+from metier.topics import tracing
+
 from .spans import Span
 
 #: A file that has grown to this size becomes the old one, and the old one goes.
@@ -116,3 +118,16 @@ def _forget(folder: Path) -> None:
         with contextlib.suppress(FileNotFoundError):  # another process forgot it first
             if path.stat().st_mtime < oldest:
                 path.unlink()
+
+
+def of_task(folder: Path, task_id: str) -> dict[str, list[Record]]:
+    """The spans of every turn of a task, by trace id, the first turn first."""
+    mark = f'"{tracing.TASK}":{msgspec.json.encode(task_id).decode()}'.encode()
+    ids: dict[str, int] = {}
+    for path in folder.glob("*.jsonl"):
+        with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+            for line in file:
+                if mark in line and line.endswith(b"\n"):
+                    record = _decoder.decode(line)
+                    ids[record.trace] = min(record.start_ns, ids.get(record.trace, record.start_ns))
+    return {trace_id: read(folder, trace_id) for trace_id in sorted(ids, key=ids.__getitem__)}

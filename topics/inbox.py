@@ -12,7 +12,7 @@ from .wire import STATUS, Connection, Message, Reply, Subscription, unavailable
 #: A reply that took longer than this, at most twice this, is taken for lost.
 SWEEP_S = 1.5
 ATTEMPTS = 5
-_PAUSE_S = 0.25
+PAUSE_S = 0.25
 
 _reply = msgspec.json.Decoder(Reply)
 
@@ -47,7 +47,7 @@ class Inbox:
             if trouble is None:
                 return message
             reason = f"{subject}: {trouble}"
-            await asyncio.sleep(_PAUSE_S * (attempt + 1))
+            await asyncio.sleep(PAUSE_S * (attempt + 1))
         raise BusUnavailable(url=self._connection.url, reason=reason)
 
     async def ask_once(self, subject: str, payload: bytes, headers: dict[str, str] | None = None) -> Message | None:

@@ -6,6 +6,7 @@ import asyncio
 import datetime as dt
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import NamedTuple
 
 import msgspec
 
@@ -60,14 +61,15 @@ _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Plan)
 
 
-class _Writing:
-    """One at a time: writers in one process take turns instead of losing races to each other."""
+Step = Callable[[Plan], Plan]
 
-    __slots__ = ("lock", "users")
 
-    def __init__(self) -> None:
-        self.lock = asyncio.Lock()
-        self.users = 0
+class _Waiting(NamedTuple):
+    """A step that waits for the write before it."""
+
+    turn: int
+    step: Step
+    recorded: asyncio.Future[Plan]
 
 
 class Ledger:
@@ -76,7 +78,9 @@ class Ledger:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._known: OrderedDict[str, tuple[Plan, int]] = OrderedDict()
-        self._writing: dict[str, _Writing] = {}
+        #: Steps that wait, by key of the entry being written.
+        self._waiting: dict[str, list[_Waiting]] = {}
+        self._writing: set[asyncio.Task[None]] = set()
 
     async def create(self, plan: Plan) -> Plan:
         """Records a plan; if the task has one already, that one is returned and stands."""
@@ -101,31 +105,52 @@ class Ledger:
         self._remember(key, plan, entry.revision)
         return plan
 
-    async def change(self, tenant: str, task_id: str, turn: int, step: Callable[[Plan], Plan]) -> Plan:
+    async def change(self, tenant: str, task_id: str, turn: int, step: Step) -> Plan:
         """Applies a pure step and returns the plan as recorded. A step that changes nothing returns its argument.
 
-        The plan at hand is tried first and read again when another writer was faster or when it is of an earlier turn.
+        The plan at hand is tried first and read again when another writer was faster or when it is of an earlier turn;
+        the step then runs again. Steps of this process that come while an entry is being written share the next write.
         Raises UnknownTask, or Conflict after too many lost races.
         """
         key = _key(tenant, task_id)
-        writing = self._writing.setdefault(key, _Writing())
-        writing.users += 1
-        try:
-            async with writing.lock:
-                return await self._change(key, turn, step)
-        finally:
-            writing.users -= 1
-            if not writing.users:
-                del self._writing[key]
+        recorded: asyncio.Future[Plan] = asyncio.get_running_loop().create_future()
+        mine = _Waiting(turn, step, recorded)
+        if (waiting := self._waiting.get(key)) is not None:
+            waiting.append(mine)
+        else:
+            self._waiting[key] = [mine]
+            writing = asyncio.create_task(self._write_all(key))
+            self._writing.add(writing)
+            writing.add_done_callback(self._writing.discard)
+        return await recorded
 
-    async def _change(self, key: str, turn: int, step: Callable[[Plan], Plan]) -> Plan:
+    async def _write_all(self, key: str) -> None:
+        """Writes as long as steps wait, each time all of them at once."""
+        while batch := [waiting for waiting in self._waiting[key] if not waiting.recorded.done()]:
+            self._waiting[key] = []
+            try:
+                plan = await self._write(key, batch)
+            except Exception as error:  # noqa: BLE001 - it is raised where each step was asked for
+                for waiting in batch:
+                    if not waiting.recorded.done():
+                        waiting.recorded.set_exception(error)
+            else:
+                for waiting in batch:
+                    if not waiting.recorded.done():
+                        waiting.recorded.set_result(plan)
+        del self._waiting[key]
+
+    async def _write(self, key: str, batch: list[_Waiting]) -> Plan:
+        turn = max(waiting.turn for waiting in batch)
         for _ in range(RACES):
             known = self._known.get(key)
             if known is None or known[0].turn < turn:
                 await self._read(key)
                 known = self._known[key]
             plan, revision = known
-            changed = step(plan)
+            changed = plan
+            for waiting in batch:
+                changed = _applied(waiting, changed)
             if changed is plan:
                 return plan
             try:
@@ -142,6 +167,17 @@ class Ledger:
         self._known.move_to_end(key)
         if len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
+
+
+def _applied(waiting: _Waiting, plan: Plan) -> Plan:
+    """The plan after a step; as it was if the step was given up or fails, which is its own caller's affair."""
+    if waiting.recorded.done():
+        return plan
+    try:
+        return waiting.step(plan)
+    except Exception as error:  # noqa: BLE001 - it is raised where the step was asked for
+        waiting.recorded.set_exception(error)
+        return plan
 
 
 def _key(tenant: str, task_id: str) -> str:

@@ -136,7 +136,8 @@ class JetStreamPull:
             held = self._credit + len(self._arrived)
             if held > room and self._credit:
                 await self._give_up_credit(room)
-            elif held <= room // 2 and self._loop.time() >= self._pause_until:
+                held = len(self._arrived)
+            if held <= room // 2 and self._loop.time() >= self._pause_until:
                 # Half a room at a time: a request for every message would cost as much as the message.
                 await self._ask(room - held)
             if self._arrived:

@@ -96,14 +96,15 @@ _SOME_WEEKDAY = re.compile(_THIS + _WEEKDAY + r" ?(?P<after>prochain|qui vient|n
 _WEEKEND = re.compile(_THIS + r"(?:long )?weekend(?: prolonge)? ?(?P<after>prochain|qui vient)?")
 _IN = re.compile(r"(?:(?:in|dans|within|ici) (?P<a>.+)|(?P<b>.+) (?:from now|from today))")
 _LENGTH = re.compile(r"(?P<number>.*?) ?\b(?P<unit>days?|jours?|weeks?|semaines?|fortnight|quinzaine|months?|mois)")
-_RANGE = re.compile(r"(.+?) (?:to|until|till|through|thru|au|a|jusqu au|jusqu a) (.+)")
+_RANGE = re.compile(r"(.+?) (?:to|until|till|through|thru|au|a|à|jusqu['’ ]au|jusqu['’ ]à) (.+)", re.IGNORECASE)
+_SOME_YEAR = re.compile(r"(?<!\d)[12]\d{3}(?!\d)")
+_BARE_DAY = re.compile(r"\d{1,2}")
 
 
 def resolve_day(said: str, today: dt.date) -> dt.date:
     """The day said. Raises InvalidValue for a date that does not exist or cannot be understood."""
-    text = plain(said)
     try:
-        day = _written(said, today) or _spoken(text, today) or _spoken(_CLOCK.sub("", text), today)
+        day = _one(said, today) or _spoken(_CLOCK.sub("", plain(said)), today)
         if day is None and (both := _both_ends(said, today)):
             day = both[0]
     except ValueError as error:
@@ -141,8 +142,7 @@ def _written(said: str, today: dt.date) -> dt.date | None:
     day, month, year = int(match[1]), int(match[2] or match[4]), match[3] or match[5]
     if month > 12 >= day:
         day, month = month, day
-    full = None if year is None else int(year) + (2000 if len(year) == 2 else 0)
-    return _date(day, month, full, today, weekday)
+    return _date(day, month, year and int(year) + (2000 if len(year) == 2 else 0), today, weekday)
 
 
 def _spoken(text: str, today: dt.date) -> dt.date | None:
@@ -224,7 +224,7 @@ def _day_number(words: str) -> int | None:
     if last in _ORDINALS and len(tens) <= 1:
         return _ORDINALS[last] + (int(sum(numbers(tens[0]))) if tens else 0)
     found = numbers(words)
-    alone = all(numbers(word) or word in {"et", "and"} for word in words.split())
+    alone = all(count(word) or word in {"et", "and"} for word in words.split())
     return int(found[0]) if len(found) == 1 and alone else None
 
 
@@ -269,33 +269,35 @@ def _months_later(date: dt.date, months: int) -> dt.date:
 
 
 def _both_ends(said: str, today: dt.date) -> tuple[dt.date, dt.date] | None:
-    match = _RANGE.fullmatch(plain(re.sub(r"(?<=\w)\s*[–—-]\s*(?=\d{1,2}\b)|\s+[–—-]\s+", " to ", said)))
+    dashed = said if _ISO.search(said) else re.sub(r"(?<=\w)\s*[–—-]\s*(?=\d{1,2}\b)", " to ", said)
+    match = _RANGE.fullmatch(re.sub(r"\s+[–—-]\s+", " to ", dashed))
     if match is None:
         return None
-    start, end = _spoken(match[1], today), None
-    if start is not None and (bare := re.fullmatch(r"\d{1,2}", _core(match[2]))):
-        end = _day_of_month(int(bare[0]), start, None)
-    elif start is not None:
-        end = _spoken(match[2], start)
-    if bare := re.fullmatch(r"\d{1,2}", _core(match[1])):
-        end = _spoken(match[2], today)
-        start = end and _day_of_month(int(bare[0]), _months_later(end, -1) + dt.timedelta(days=1), None)
+    first, last = (_core(plain(part)) for part in match.groups())
+    if _BARE_DAY.fullmatch(first):
+        end = _one(match[2], today)
+        start = end and _day_of_month(int(first), _months_later(end, -1) + dt.timedelta(days=1), None)
+    else:
+        start = _one(match[1], today)
+        end = start and (_day_of_month(int(last), start, None) if _BARE_DAY.fullmatch(last) else _one(match[2], start))
     return (start, end) if start and end and start <= end else None
 
 
+def _one(said: str, today: dt.date) -> dt.date | None:
+    return _written(said, today) or _spoken(plain(said), today)
+
+
 def _parsed(said: str, today: dt.date) -> dt.date | None:
-    """What dateparser makes of other ways to write a whole date; it must find day and month."""
+    """What dateparser makes of other ways to write a whole date: it reads dates into much else, so ask for one."""
+    if not (_SOME_YEAR.search(said) or _MONTHS.keys() & plain(said).split()):
+        return None
     import dateparser  # type: ignore[import-untyped]  # here: it loads slowly, and few dates need it
 
-    noon = dt.datetime.combine(today, dt.time(12))
-    found = dateparser.parse(
-        said,
-        languages=["en", "fr"],
-        settings={
-            "RELATIVE_BASE": noon,
-            "PREFER_DATES_FROM": "future",
-            "REQUIRE_PARTS": ["day", "month"],
-            "PARSERS": ["absolute-time"],
-        },
-    )
+    settings = {
+        "RELATIVE_BASE": dt.datetime.combine(today, dt.time(12)),
+        "PREFER_DATES_FROM": "future",
+        "REQUIRE_PARTS": ["day", "month"],
+        "PARSERS": ["absolute-time"],
+    }
+    found = dateparser.parse(said, languages=["en", "fr"], settings=settings)
     return found.date() if found else None

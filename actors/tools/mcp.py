@@ -149,11 +149,12 @@ class Session:
         limit = self.server.timeout_s
         try:
             await asyncio.wait((ready, self._life), timeout=limit, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            if not ready.done():
-                failure = await self._end()
+        except asyncio.CancelledError:
+            await self._end()
+            raise
         if ready.done():
             return ready.result()
+        failure = await self._end()
         reason = f"it did not answer within {limit:g} s" if failure is None else f"it does not start: {failure}"
         raise ToolFailed(tool=self.server.label, reason=reason) from failure
 

@@ -21,7 +21,8 @@ _NAMED = {"noon": 12, "midday": 12, "midi": 12, "midnight": 0, "minuit": 0}
 
 _CLOCK = re.compile(r"(\d{1,2})(?: ?[h:.] ?(\d{2})?)?(?: ?(?:h|heures?|hours?|min|minutes?))*(?: (\d{2}))?")
 _BEFORE = re.compile(
-    r"(?:(?P<half>half)|(?P<quarter>quarter)|(?P<minutes>.+?)(?: minutes?)?) (?P<side>past|after|to|before) (?P<hour>.+)"
+    r"(?:(?P<half>half)|(?P<quarter>quarter)|(?P<minutes>.+?)(?: minutes?)?) "
+    r"(?P<side>past|after|to|before) (?P<hour>.+)"
 )
 _AFTER = re.compile(
     r"(?P<hour>.+?)(?: heures?)? "

@@ -118,7 +118,8 @@ def _nights(text: str) -> int | None:
         for pattern, nights in _PERIODS:
             if re.search(rf"\b({pattern})\b", text) and not re.search(r"\d", text):
                 return nights
-        return _whole(found) if re.fullmatch(r"\w+( \w+)?", text) and numbers(text) else None
+        bare = re.sub(r"^(for|pour) ", "", text)
+        return _whole(found) if all(word.isdecimal() or numbers(word) == found for word in bare.split()) else None
     amount = _whole(found)
     if amount is None and not found and len(units) == 1:
         amount = 1  # "the week"
@@ -209,8 +210,8 @@ def _choice(kind: Any, said: object, allowed: list[Any]) -> Any:
             return kind(value) if isinstance(kind, type) else value
     if kind is bool and (answer := _YES_NO.get(plain(str(said)))) is not None:
         return answer
-    names = "yes or no" if kind is bool else ", ".join(str(value) for value in allowed)
-    raise InvalidValue(value=said, kind="choice", reason=f"choose one of {names}")
+    names = "yes or no" if kind is bool else "one of " + ", ".join(str(value) for value in allowed)
+    raise InvalidValue(value=said, kind="choice", reason=f"choose {names}")
 
 
 _YES_NO = {"yes": True, "oui": True, "no": False, "non": False}

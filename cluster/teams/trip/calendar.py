@@ -44,15 +44,19 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag="event"):
         starts = dt.datetime.combine(day, start, zone)
         ends = (starts.astimezone(dt.UTC) + duration).astimezone(zone)
         if starts.astimezone(dt.UTC).astimezone(zone).replace(tzinfo=None) != starts.replace(tzinfo=None):
-            raise ToolFailed(tool=TOOL, reason=f"{clock(start)} does not exist on {date_text(day)} in {zone}: clocks go forward")  # fmt: skip  # noqa: E501
+            raise ToolFailed(
+                tool=TOOL,
+                reason=f"{clock(start)} does not exist on {date_text(day)} in {zone}: the clocks go forward",
+            )
         title = title[:1].upper() + title[1:]
         uid = request.id or hashlib.sha256(f"{title}|{starts}|{ends}|{place}".encode()).hexdigest()[:32]
         return cls(id=f"{uid}@metier", title=title, starts=starts, ends=ends, place=place)
 
     def __str__(self) -> str:
         later = (self.ends.date() - self.starts.date()).days
-        when = f"{date_text(self.starts.date())}, {clock(self.starts)}-{clock(self.ends)}" + (f"+{later}" if later else "")  # fmt: skip  # noqa: E501
-        return f"In the calendar: {self.title}, {when}" + (f", {self.place}" if self.place else "")
+        times = f"{clock(self.starts)}-{clock(self.ends)}" + (f"+{later}" if later else "")
+        place = f", {self.place}" if self.place else ""
+        return f"In the calendar: {self.title}, {date_text(self.starts.date())}, {times}{place}"
 
 
 class Calendar:

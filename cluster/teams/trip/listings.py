@@ -12,6 +12,9 @@ from .records import SOURCE
 
 NIGHT = dt.timedelta(days=1)
 
+#: What a star is worth when prices are weighed.
+WORTH = {1: 0.7, 2: 1.0, 3: 1.5, 4: 2.2, 5: 3.2}
+
 
 class Flights(msgspec.Struct, frozen=True, kw_only=True, tag="flights"):
     """Flights there and, if asked for, back."""
@@ -110,7 +113,7 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True, tag="forecast"):
 
     def __str__(self) -> str:
         first = self.days[0]
-        if any((day.min_c, day.max_c, day.rain, day.basis) != (first.min_c, first.max_c, first.rain, first.basis) for day in self.days):  # fmt: skip  # noqa: E501
+        if any(str(day) != str(first) for day in self.days):
             return "\n".join([f"Weather in {self.city}:", *(f"- {date_text(day.day)}: {day}" for day in self.days)])
         return f"Weather in {self.city}, {period(first.day, self.days[-1].day)}: {first}"
 
@@ -121,9 +124,15 @@ Listing = Flights | Hotels | Sights | Restaurants | Forecast
 def decode(data: Any) -> Listing | None:
     """The listing in a finding's data; None for data of another kind."""
     try:
-        return msgspec.convert(data, type=Listing, str_keys=True)  # type: ignore[return-value]
+        listing: Listing = msgspec.convert(data, type=Listing)
     except msgspec.ValidationError:
         return None
+    return listing
+
+
+def value(hotel: Hotel) -> float:
+    """What a hotel costs for what its stars are worth: less is better."""
+    return hotel.price_eur / WORTH[hotel.stars]
 
 
 def count(number: int, noun: str) -> str:

@@ -104,9 +104,7 @@ def _by_name() -> dict[str, Place]:
 @cache
 def _spellings() -> dict[str, str]:
     return {
-        plain(form): place.name
-        for place in _by_name().values()
-        for form in (*place.aliases, place.airport, place.name)
+        plain(form): place.name for place in _by_name().values() for form in (*place.aliases, place.airport, place.name)
     }
 
 

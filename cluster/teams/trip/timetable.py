@@ -32,10 +32,8 @@ def departures(origin: Place, destination: Place, day: dt.date) -> list[Flight]:
     pair = (origin.id, destination.id)
     count = 3 + draw(4, *pair, day.weekday())
     step = (LAST_MINUTE - FIRST_MINUTE) // count // 5 * 5
-    return [
-        _flight(origin, destination, day, turn, FIRST_MINUTE + turn * step + draw(step // 5, *pair, day.weekday(), turn) * 5)  # fmt: skip  # noqa: E501
-        for turn in range(count)
-    ]
+    minutes = [FIRST_MINUTE + turn * step + 5 * draw(step // 5, *pair, day.weekday(), turn) for turn in range(count)]
+    return [_flight(origin, destination, day, turn, minute) for turn, minute in enumerate(minutes)]
 
 
 def _flight(origin: Place, destination: Place, day: dt.date, turn: int, minute: int) -> Flight:

@@ -10,21 +10,18 @@ from metier.actors.tools.values import Money, Nights
 from metier.topics.errors import ToolFailed
 
 from .calendar import Calendar, Event
-from .listings import NIGHT, Flights, Forecast, Hotels, Restaurants, Sights, count, period
+from .listings import NIGHT, Flights, Forecast, Hotels, Restaurants, Sights, count, period, value
 from .places import City
 from .provider import Flight, Hotel, Restaurant, Sight, Travel, date_text, euros
 from .words import tag_of
 
-FLIGHTS_LIMIT = 4
+FLIGHTS_LIMIT = 5
 HOTELS_LIMIT = 5
 SIGHTS_LIMIT = 8
 RESTAURANTS_LIMIT = 5
 FORECAST_DAYS_LIMIT = 14
 TRAVELLERS_LIMIT = 20
 AHEAD_DAYS_LIMIT = 730
-
-#: What a star is worth when prices are weighed: an even progression, measured on the catalogue.
-WORTH = {1: 0.7, 2: 1.0, 3: 1.5, 4: 2.2, 5: 3.2}
 
 
 async def find_flights(
@@ -49,7 +46,10 @@ async def find_flights(
     _ahead(tool, depart, request)
     back = back or (depart + nights * NIGHT if nights else None)
     if back is not None and back < depart:
-        raise ToolFailed(tool=tool, reason=f"the way back, {date_text(back)}, is before the departure, {date_text(depart)}")  # fmt: skip  # noqa: E501
+        raise ToolFailed(
+            tool=tool,
+            reason=f"the way back, {date_text(back)}, is before the departure, {date_text(depart)}",
+        )
     there = await travel.flights(origin, destination, depart)
     if not there:
         raise ToolFailed(tool=tool, reason=f"no flight from {origin} to {destination} on {date_text(depart)}")
@@ -81,7 +81,10 @@ async def find_hotels(
     _ahead(tool, check_in, request)
     check_out = check_out or check_in + (nights or 1) * NIGHT
     if check_out <= check_in:
-        raise ToolFailed(tool=tool, reason=f"check-out, {date_text(check_out)}, is not after check-in, {date_text(check_in)}")  # fmt: skip  # noqa: E501
+        raise ToolFailed(
+            tool=tool,
+            reason=f"check-out, {date_text(check_out)}, is not after check-in, {date_text(check_in)}",
+        )
     guests = _people(tool, guests, "guests")
     rooms = (guests + 1) // 2
     stay = f"in {city}, {date_text(check_in)} to {date_text(check_out)}"
@@ -91,7 +94,10 @@ async def find_hotels(
         raise ToolFailed(tool=tool, reason=f"no hotel {stay} has {count(rooms, 'room')} free on every night")
     within = [hotel for hotel in free if max_price is None or hotel.price_eur <= max_price]
     if not within and max_price is not None:
-        raise ToolFailed(tool=tool, reason=f"no room {stay} for {euros(max_price)} a night or less; the cheapest is {_least(free)}")  # fmt: skip  # noqa: E501
+        raise ToolFailed(
+            tool=tool,
+            reason=f"no room {stay} for {euros(max_price)} a night or less; the cheapest is {_least(free)}",
+        )
     return Hotels(
         city=city,
         time_zone=city.place.time_zone,
@@ -158,7 +164,10 @@ async def find_restaurants(
         raise ToolFailed(tool=tool, reason=f"no {what} in {city}{when}")
     within = [option for option in open_ if max_price is None or option.price_eur <= max_price]
     if not within and max_price is not None:
-        raise ToolFailed(tool=tool, reason=f"no {what} in {city} for {euros(max_price)} a person or less; the cheapest is {_least(open_)}")  # fmt: skip  # noqa: E501
+        raise ToolFailed(
+            tool=tool,
+            reason=f"no {what} in {city} for {euros(max_price)} a person or less; the cheapest is {_least(open_)}",
+        )
     return Restaurants(
         city=city,
         time_zone=city.place.time_zone,
@@ -199,11 +208,6 @@ async def add_event(
     return await calendar.add(event)
 
 
-def value(hotel: Hotel) -> float:
-    """What a hotel costs for what its stars are worth: less is better."""
-    return hotel.price_eur / WORTH[hotel.stars]
-
-
 def _ahead(tool: str, day: dt.date, request: Request) -> None:
     if day < request.today:
         raise ToolFailed(tool=tool, reason=f"{date_text(day)} is past: today is {date_text(request.today)}")
@@ -226,8 +230,8 @@ def _cheapest(flights: Sequence[Flight]) -> tuple[Flight, ...]:
     return tuple(sorted(kept, key=lambda flight: flight.departs))
 
 
-def _least(options: Sequence[Hotel] | Sequence[Restaurant]) -> str:
-    cheapest = min(options, key=lambda option: option.price_eur)
+def _least(options: Sequence[Hotel | Restaurant]) -> str:
+    cheapest: Hotel | Restaurant = min(options, key=lambda option: option.price_eur)
     return f"{cheapest.name} at {euros(cheapest.price_eur)}"
 
 

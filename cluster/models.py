@@ -1,0 +1,124 @@
+"""From a model's section of the team file to its engine, not loaded yet."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from metier.actors.engines import sources
+from metier.actors.engines.base import Encoder, Engine
+from metier.topics.errors import InvalidTeam, InvalidValue
+
+from .names import construct, load
+from .team import Model, Team
+
+def shared(team: Team) -> tuple[str, ...]:
+    """The models that have a deployment of their own. A hosted model has none: reaching it costs no memory."""
+    used = {team.router.model, *(s.model for s in team.specialists.values()), *(t.model for t in team.escalation.values())}
+    return tuple(
+        name
+        for name, model in team.models.items()
+        if name in used and model.placement == "shared" and model.engine != "openai"
+    )
+
+
+def check(team: Team, name: str) -> None:
+    """Whether a model can be made, without loading it. Raises ModelMissing or InvalidTeam."""
+    model = team.models[name]
+    if model.engine in ("transformers", "encoder"):
+        _files(team, name)
+    elif model.engine != "openai":
+        _class(team, name)
+
+
+def engine(team: Team, name: str) -> Engine:
+    """The engine of a model, not loaded yet. Raises InvalidTeam or ModelMissing."""
+    model = team.models[name]
+    if model.engine == "transformers":
+        from metier.actors.engines.transformers import TransformersEngine, TransformersSettings
+
+        path = _files(team, name)
+        options: dict[str, Any] = {"threads": int(model.resources.cpus) or _cores()} | model.options
+        return TransformersEngine(
+            _settings(
+                team,
+                name,
+                TransformersSettings,
+                path=str(path),
+                name=model.shows or path.name,
+                adapters={adapter: team.path(where) for adapter, where in model.adapters.items()},
+                max_batch=model.batch,
+                **options,
+            )
+        )
+    if model.engine == "openai":
+        from metier.actors.engines.openai import OpenAIEngine, OpenAISettings
+
+        return OpenAIEngine(_settings(team, name, OpenAISettings, **model.options))
+    return _own(team, name)  # type: ignore[no-any-return]
+
+
+def encoder(team: Team, name: str) -> Encoder:
+    """The router's model, not loaded yet. Raises InvalidTeam or ModelMissing."""
+    model = team.models[name]
+    if model.engine != "encoder":
+        return _own(team, name)  # type: ignore[no-any-return]
+    from metier.actors.engines.encoder import EncoderSettings, RouterEncoder
+
+    path = _files(team, name)
+    return RouterEncoder(
+        _settings(
+            team,
+            name,
+            EncoderSettings,
+            path=str(path),
+            heads=team.path(team.router.heads),
+            name=model.shows or path.name,
+            **model.options,
+        )
+    )
+
+
+def _own(team: Team, name: str) -> Any:
+    """An engine the team wrote itself."""
+    return construct(f"models.{name}.options", _class(team, name), team.models[name].options)
+
+
+def _class(team: Team, name: str) -> Any:
+    path = team.models[name].engine
+    if ":" not in path:
+        homes = 'transformers, encoder, openai, or "package.module:Class"'
+        raise InvalidTeam(path=f"models.{name}.engine", reason=f"{path!r} is not one of {homes}")
+    return load(team, path)
+
+
+def _files(team: Team, name: str) -> Path:
+    model = team.models[name]
+    if not model.source:
+        raise InvalidTeam(path=f"models.{name}", reason="name its `source`")
+    text = team.path(model.source) if model.source.startswith(("./", "../")) else model.source
+    try:
+        return sources.find(sources.parse(text))
+    except InvalidValue as error:
+        raise InvalidTeam(path=f"models.{name}.source", reason=error) from error
+
+
+def _settings(team: Team, name: str, kind: type[Any], **values: Any) -> Any:
+    try:
+        return msgspec.convert(values, kind)
+    except msgspec.ValidationError as error:
+        raise InvalidTeam(path=f"models.{name}.options", reason=error) from error
+
+
+def is_local(model: Model) -> bool:
+    """Whether what a model reads stays inside the cluster. An endpoint is local only where the file says so."""
+    return model.engine != "openai" or bool(model.options.get("local"))
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+

@@ -1,0 +1,134 @@
+"""One Serve deployment: one actor, its bus and its loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import msgspec
+
+from metier.actors.actor import Loop
+from metier.actors.engines.base import Encoder, Engine
+from metier.topics import jetstream
+from metier.topics.errors import BusUnavailable, Unavailable
+from metier.topics.subjects import Subjects
+
+from . import build, models
+from .team import Team
+
+log = logging.getLogger("metier.replica")
+
+#: Running work may take this long to end when a replica is told to go, in seconds.
+GRACE_S = 10.0
+#: Between attempts to reach a broker that is away, in seconds.
+RETRY_S = 0.5
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a replica must know besides its team."""
+
+    #: One address, or several with commas.
+    nats_url: str
+    #: The state directory of a local team: traces, and what providers keep.
+    directory: str | None = None
+
+
+class Replica:
+    """Runs one actor. Serve starts it with `reconfigure`, watches it with `check_health`, ends it with `__del__`.
+
+    The constructor does nothing that can fail: a broker that is away is waited for.
+    """
+
+    def __init__(self, team: Team, name: str, settings: Settings) -> None:
+        self._team = team
+        self._name = name
+        self._settings = settings
+        self._loop: Loop | None = None
+        self._life: asyncio.Task[None] | None = None
+        self._shared = frozenset(models.shared(team))
+
+    async def reconfigure(self, user_config: dict[str, Any]) -> None:
+        """Takes the actor's section of the team file as it is now, and works by it once this returns.
+
+        Raises what the actor raises when it opens.
+        """
+        from .telemetry import setup
+
+        setup(service=self._name, telemetry=self._team.telemetry, directory=self._settings.directory)
+        await self._stop()
+        self._team = build.with_section(self._team, self._name, user_config)
+        ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._life = asyncio.create_task(self._live(ready), name=f"actor {self._name}")
+        await asyncio.wait((ready, self._life), return_when=asyncio.FIRST_COMPLETED)
+        if self._life.done():
+            self._life.result()
+
+    async def check_health(self) -> None:
+        """Raises if the loop has ended: Serve then replaces this replica."""
+        if self._life is not None and self._life.done():
+            self._life.result()
+            raise Unavailable(what=f"Actor {self._name}", reason="its loop has ended")
+
+    async def __del__(self) -> None:
+        """Stops pulling, ends running work within the grace, hands the rest back, closes the bus."""
+        from .telemetry import shutdown
+
+        if hasattr(self, "_life"):
+            await self._stop()
+        shutdown()
+
+    async def _live(self, ready: asyncio.Future[None]) -> None:
+        while True:
+            url, subjects = self._settings.nats_url, Subjects(self._team.root)
+            try:
+                async with jetstream.connect(url, name=self._name, subjects=subjects) as bus:
+                    await self._work(bus, subjects, ready)
+                    return
+            except BusUnavailable as error:
+                if ready.done():
+                    raise
+                log.warning("%s: %s", self._name, error, extra={"action": "connect"})
+                await asyncio.sleep(RETRY_S)
+
+    async def _work(self, bus: jetstream.JetStreamBus, subjects: Subjects, ready: asyncio.Future[None]) -> None:
+        actor = await build.actor(
+            self._team,
+            self._name,
+            bus,
+            engines=self._engine,
+            encoders=self._encoder,
+            directory=self._settings.directory or ".",
+        )
+        self._loop = Loop(actor, bus, subjects)
+        working = asyncio.create_task(self._loop.working.wait())
+        working.add_done_callback(lambda done: None if done.cancelled() or ready.done() else ready.set_result(None))
+        try:
+            await self._loop.run()
+        finally:
+            working.cancel()
+
+    async def _stop(self) -> None:
+        life, self._life = self._life, None
+        if life is None:
+            return
+        if self._loop is not None and self._loop.working.is_set():
+            await self._loop.stop(GRACE_S)
+        else:
+            life.cancel()
+        self._loop = None
+        await asyncio.wait((life,))
+
+    def _engine(self, model: str) -> Engine:
+        if model not in self._shared:
+            return models.engine(self._team, model)
+        from .pool import PooledEngine
+
+        return PooledEngine(model, self._team.models[model].shows or "")
+
+    def _encoder(self, model: str) -> Encoder:
+        if model not in self._shared:
+            return models.encoder(self._team, model)
+        from .pool import PooledEngine
+
+        return PooledEngine(model, self._team.models[model].shows or "")

