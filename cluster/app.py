@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -24,6 +23,9 @@ log = logging.getLogger("metier.app")
 
 #: Told when an application's state changes: its name; then "starting", "ready" or "failed".
 Progress = Callable[[str, str], None]
+
+#: Runs a function that blocks, in a thread.
+Call = Callable[..., Awaitable[Any]]
 
 #: A dead process is noticed within this time, in seconds.
 HEALTH_PERIOD_S = 1.0
@@ -142,13 +144,16 @@ def submit(team: Team, settings: Settings) -> list[str]:
     return [target.name for target in targets]
 
 
-async def ready(names: list[str], progress: Progress, limit_s: float = READY_LIMIT_S) -> None:
-    """Waits until all applications work. Raises Unavailable when one failed, or is not ready in time."""
+async def ready(names: list[str], progress: Progress, call: Call, limit_s: float = READY_LIMIT_S) -> None:
+    """Waits until all applications work. Raises Unavailable when one failed, or is not ready in time.
+
+    `call` runs a function that blocks.
+    """
     told: dict[str, str] = {}
     try:
         async with asyncio.timeout(limit_s):
             while set(told.values()) != {"ready"} or len(told) < len(names):
-                for name, state in await asyncio.to_thread(lambda: list(states(names))):
+                for name, state in await call(states, names):
                     if told.get(name) != state:
                         told[name] = state
                         progress(name, state)
@@ -158,17 +163,18 @@ async def ready(names: list[str], progress: Progress, limit_s: float = READY_LIM
         raise Unavailable(what=late, reason=f"not ready within {limit_s:g} s") from None
 
 
-def states(names: list[str]) -> Iterator[tuple[str, str]]:
+def states(names: list[str]) -> list[tuple[str, str]]:
     """Applications and their states. Raises Unavailable when one failed. Blocks."""
-    found = serve.status().applications
+    applications, found = serve.status().applications, []
     for name in names:
-        if (app := found.get(name)) is None:
+        if (app := applications.get(name)) is None:
             continue
         state = _STATES.get(app.status, "starting")
         if state == "failed":
             messages = [app.message, *(deployment.message for deployment in app.deployments.values())]
             raise Unavailable(what=name, reason=reason(messages))
-        yield name, state
+        found.append((name, state))
+    return found
 
 
 def reason(messages: list[str]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -33,8 +33,8 @@ _log = logging.getLogger(__name__)
 #: What headers and subject may take of the server's limit for a message.
 _MARGIN_BYTES = 16 * 1024
 _RECONNECT_S = 0.25
-#: Object store for payloads over the limit.
-LARGE = "LARGE"
+#: Object store bucket for payloads over the limit.
+_LARGE = "LARGE"
 
 _reply = msgspec.json.Decoder(wire.Reply)
 _consumer = msgspec.json.Decoder(wire.ConsumerInfo)
@@ -45,7 +45,8 @@ _encode = msgspec.json.encode
 class JetStreamBus:
     """Metier's bus on a NATS connection, which it is handed and never closes.
 
-    `Publication.not_before` is kept by the server's schedules: never early, up to about a second late.
+    `Publication.not_before` is kept by the server's schedules: never early, at most a quarter of a
+    second late (measured).
     """
 
     def __init__(self, connection: Client, subjects: Subjects) -> None:
@@ -54,8 +55,7 @@ class JetStreamBus:
         self._subjects = subjects
         self._inbox = Inbox(self._connection)
         self._ledger = subjects.stream(LEDGER)
-        self._bucket = subjects.stream(LARGE)
-        self._objects = Objects(self._connection, self._inbox, self._bucket)
+        self._objects = Objects(self._connection, self._inbox, subjects.stream(_LARGE))
 
     @property
     def payload_limit_bytes(self) -> int:
@@ -66,17 +66,20 @@ class JetStreamBus:
         """Creates or updates. Raises Refused when the server will not change what is there."""
         if streams:
             replicas = max(stream.replicas for stream in streams)
-            await self._ensure_stream(wire.bucket_config(self._bucket, DAY_S, replicas))
+            await self._ensure_stream(wire.bucket_config(self._subjects.stream(_LARGE), DAY_S, replicas))
         for stream in streams:
             await self._ensure_stream(wire.stream_config(stream))
         for consumer in consumers:
             body = {"stream_name": consumer.stream, "config": wire.consumer_config(consumer), "action": ""}
             subject = f"CONSUMER.CREATE.{consumer.stream}.{consumer.name}.{consumer.subject}"
             fault = await self._api(subject, body)
-            wire.checked(fault, f"consumer {consumer.name} of {consumer.stream}", self._connection.url)
+            self._check(fault, f"consumer {consumer.name} of {consumer.stream}")
 
     async def publish(self, publication: Publication) -> bool:
-        """Stores one message; a lost acknowledgement is asked for again, which the message id makes safe."""
+        """Stores one message; a lost acknowledgement is asked for again, which the message id makes safe.
+
+        False, too, if an earlier attempt of this call had stored it and its acknowledgement was lost.
+        """
         subject, headers = publication.subject, dict(publication.headers)
         message_id = publication.message_id or self._inbox.unique()
         headers[wire.MESSAGE_ID] = message_id
@@ -131,19 +134,15 @@ class JetStreamBus:
 
     async def request(self, subject: str, payload: bytes, wait_s: float) -> Sequence[Received]:
         """Asks everyone who listens."""
-        replies: list[Received] = []
-
-        async def gather(message: wire.Message) -> None:
-            replies.append(await received(message, self._objects.payload))
-
         inbox = self._connection.new_inbox()
-        subscription = await self._connection.subscribe(inbox, gather)
-        try:
+        gathered: list[Received] = []
+        async with self.subscribe(inbox) as replies:
             await self.emit(subject, payload, {REPLY_TO: inbox})
-            await asyncio.sleep(wait_s)
-        finally:
-            await self._connection.leave(subscription)
-        return replies
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    async for reply in replies:
+                        gathered.append(reply)
+        return gathered
 
     async def read(self, key: str) -> Entry | None:
         """A ledger entry; its revision is its sequence in the stream."""
@@ -176,13 +175,13 @@ class JetStreamBus:
         """How much work waits. Raises Unknown if the consumer does not exist."""
         subject = f"$JS.API.CONSUMER.INFO.{consumer.stream}.{consumer.name}"
         info = _consumer.decode((await self._inbox.ask(subject, b"")).data)
-        wire.checked(info.error, f"consumer {consumer.name} of {consumer.stream}", self._connection.url)
+        self._check(info.error, f"consumer {consumer.name} of {consumer.stream}")
         return Lag(info.num_pending, info.num_ack_pending, info.num_redelivered)
 
     async def messages(self, stream: str) -> int:
         """How many messages a stream holds. Raises Unknown if it does not exist."""
         info = _stream.decode((await self._inbox.ask(f"$JS.API.STREAM.INFO.{stream}", b"")).data)
-        wire.checked(info.error, f"stream {stream}", self._connection.url)
+        self._check(info.error, f"stream {stream}")
         return info.state.messages
 
     async def remove(self, stream: str, sequence: int) -> None:
@@ -190,8 +189,7 @@ class JetStreamBus:
         what = f"message {sequence} of stream {stream}"
         if await self._direct(stream, _encode({"seq": sequence})) is None:
             raise Unknown(name=what)
-        fault = await self._api(f"STREAM.MSG.DELETE.{stream}", {"seq": sequence, "no_erase": True})
-        wire.checked(fault, what, self._connection.url)
+        self._check(await self._api(f"STREAM.MSG.DELETE.{stream}", {"seq": sequence, "no_erase": True}), what)
 
     async def close(self) -> None:
         """Sends what is buffered and closes what this bus opened, not the connection."""
@@ -202,12 +200,15 @@ class JetStreamBus:
     async def _api(self, subject: str, body: Mapping[str, Any]) -> wire.Fault | None:
         return _reply.decode((await self._inbox.ask(f"$JS.API.{subject}", _encode(body))).data).error
 
+    def _check(self, fault: wire.Fault | None, what: str) -> None:
+        wire.checked(fault, what, self._connection.url)
+
     async def _ensure_stream(self, config: Mapping[str, Any]) -> None:
         name = config["name"]
         fault = await self._api(f"STREAM.CREATE.{name}", config)
         if fault is not None and fault.err_code == 10058:  # it exists with another configuration
             fault = await self._api(f"STREAM.UPDATE.{name}", config)
-        wire.checked(fault, f"stream {name}", self._connection.url)
+        self._check(fault, f"stream {name}")
 
     async def _direct(self, stream: str, body: bytes) -> Received | None:
         message = await self._inbox.ask(f"$JS.API.DIRECT.GET.{stream}", body)
@@ -235,7 +236,6 @@ class _Connection:
 
     @property
     def url(self) -> str:
-        """The server in use, or those known, without credentials."""
         return ", ".join(f"{server.hostname}:{server.port}" for server in self._client.servers)
 
     @property

@@ -60,12 +60,11 @@ _ORDINAL_WORDS = (
     "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth fifteenth"
     " sixteenth seventeenth eighteenth nineteenth twentieth"
 )
-_ORDINALS = {word: number for number, word in enumerate(_ORDINAL_WORDS.split(), start=1)}
-_ORDINALS |= {"thirtieth": 30, "premier": 1}
+_ORDINALS = {word: number for number, word in enumerate(_ORDINAL_WORDS.split(), 1)} | {"thirtieth": 30, "premier": 1}
 _FEASTS = {
-    "christmas": (12, 25), "christmas day": (12, 25), "noel": (12, 25), "christmas eve": (12, 24),
-    "reveillon": (12, 24), "new year": (1, 1), "new year day": (1, 1), "nouvel an": (1, 1), "jour an": (1, 1),
-    "new year eve": (12, 31), "saint sylvestre": (12, 31), "st sylvestre": (12, 31),
+    "christmas": (25, 12), "christmas day": (25, 12), "noel": (25, 12), "christmas eve": (24, 12),
+    "reveillon": (24, 12), "new year": (1, 1), "new year day": (1, 1), "nouvel an": (1, 1), "jour an": (1, 1),
+    "new year eve": (31, 12), "saint sylvestre": (31, 12), "st sylvestre": (31, 12),
 }  # fmt: skip
 _OFFSETS = {
     "today": 0, "tonight": 0, "now": 0, "this": 0, "aujourd hui": 0, "maintenant": 0, "ce": 0, "cet": 0, "cette": 0,
@@ -97,7 +96,6 @@ _WEEKEND = re.compile(_THIS + r"(?:long )?weekend(?: prolonge)? ?(?P<after>proch
 _IN = re.compile(r"(?:(?:in|dans|within|ici) (?P<a>.+)|(?P<b>.+) (?:from now|from today))")
 _LENGTH = re.compile(r"(?P<number>.*?) ?\b(?P<unit>days?|jours?|weeks?|semaines?|fortnight|quinzaine|months?|mois)")
 _RANGE = re.compile(r"(.+?) (?:to|until|till|through|thru|au|a|à|jusqu['’ ]au|jusqu['’ ]à) (.+)", re.IGNORECASE)
-_SOME_YEAR = re.compile(r"(?<!\d)[12]\d{3}(?!\d)")
 _BARE_DAY = re.compile(r"\d{1,2}")
 
 
@@ -105,12 +103,11 @@ def resolve_day(said: str, today: dt.date) -> dt.date:
     """The day said. Raises InvalidValue for a date that does not exist or cannot be understood."""
     try:
         day = _one(said, today) or _spoken(_CLOCK.sub("", plain(said)), today)
-        if day is None and (both := _both_ends(said, today)):
-            day = both[0]
+        if day is None:
+            day = (_both_ends(said, today) or (None,))[0]
     except ValueError as error:
         raise InvalidValue(value=said, kind="date", reason=str(error)) from error
-    if day is None:
-        day = _parsed(said, today)
+    day = day or _parsed(said, today)
     if day is None:
         raise InvalidValue(value=said, kind="date", reason='say "Friday", "5 March" or "2026-12-24"')
     return day
@@ -142,7 +139,8 @@ def _written(said: str, today: dt.date) -> dt.date | None:
     day, month, year = int(match[1]), int(match[2] or match[4]), match[3] or match[5]
     if month > 12 >= day:
         day, month = month, day
-    return _date(day, month, year and int(year) + (2000 if len(year) == 2 else 0), today, weekday)
+    full = int(year) + (2000 if len(year) == 2 else 0) if year else None
+    return _date(day, month, full, today, weekday)
 
 
 def _spoken(text: str, today: dt.date) -> dt.date | None:
@@ -151,8 +149,7 @@ def _spoken(text: str, today: dt.date) -> dt.date | None:
     if core in _OFFSETS:
         return today + dt.timedelta(days=_OFFSETS[core])
     if core in _FEASTS:
-        month, day = _FEASTS[core]
-        return _date(day, month, None, today, None)
+        return _date(*_FEASTS[core], None, today, None)
     return _period(core, today) or _distance(text, core, today) or _calendar(text, core, today)
 
 
@@ -289,7 +286,7 @@ def _one(said: str, today: dt.date) -> dt.date | None:
 
 def _parsed(said: str, today: dt.date) -> dt.date | None:
     """What dateparser makes of other ways to write a whole date: it reads dates into much else, so ask for one."""
-    if not (_SOME_YEAR.search(said) or _MONTHS.keys() & plain(said).split()):
+    if not (re.search(r"\b[12]\d{3}\b", said) or _MONTHS.keys() & plain(said).split()):
         return None
     import dateparser  # type: ignore[import-untyped]  # here: it loads slowly, and few dates need it
 

@@ -119,7 +119,8 @@ def _nights(text: str) -> int | None:
             if re.search(rf"\b({pattern})\b", text) and not re.search(r"\d", text):
                 return nights
         bare = re.sub(r"^(for|pour) ", "", text)
-        return _whole(found) if all(word.isdecimal() or numbers(word) == found for word in bare.split()) else None
+        spelt = all(word.isdecimal() or (word.isalpha() and count(word)) or word == "et" for word in bare.split())
+        return _whole(found) if spelt and numbers(text) else None
     amount = _whole(found)
     if amount is None and not found and len(units) == 1:
         amount = 1  # "the week"

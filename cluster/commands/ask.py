@@ -92,9 +92,7 @@ async def _watched(client: Client, task: Task, team: Team) -> Answer:
 
 def dearest(team: Team) -> str | None:
     """The tier that answers are priced against."""
-    return max(
-        team.escalation, key=lambda name: team.escalation[name].price_per_million_output_tokens, default=None
-    )
+    return max(team.escalation, key=lambda name: team.escalation[name].price_per_million_output_tokens, default=None)
 
 
 def _trace_hint(team: Team, answer: Answer) -> str:

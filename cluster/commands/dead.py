@@ -60,9 +60,7 @@ async def retry(options: Namespace) -> int:
         # What the server wrote (its ids and schedules) was true of the first sending only.
         headers = {name: value for name, value in dead.headers.items() if not name.lower().startswith("nats-")}
         await session.bus.publish(
-            Publication(
-                subject=dead.subject, payload=dead.payload, headers=headers, message_id=f"retry-{uuid4().hex}"
-            )
+            Publication(subject=dead.subject, payload=dead.payload, headers=headers, message_id=f"retry-{uuid4().hex}")
         )
         await session.bus.remove(session.subjects.stream(DEAD), grave.number)
     if options.json:

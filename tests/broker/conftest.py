@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from harness.nats_server import NatsServer, nats_server
 
+from harness.nats_server import NatsServer, nats_server
 from metier.topics.bus import Bus
 from metier.topics.jetstream import JetStreamBus, connect
 from metier.topics.memory import MemoryBus

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from harness.nats_server import NatsServer, binary
 
+from harness.nats_server import NatsServer, binary
 from metier.topics import wire
-from metier.topics.bus import Delivery, Pull, Publication
+from metier.topics.bus import Delivery, Publication, Pull
 from metier.topics.errors import BusUnavailable, Conflict, Refused, ServerMissing
 from metier.topics.inbox import Inbox
 from metier.topics.jetstream import JetStreamBus, connect

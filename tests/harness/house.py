@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from metier.actors.actor import Loop
+from metier.actors.actor import Actor, Loop
 from metier.actors.aggregator import Aggregator
 from metier.actors.expert import Expert
 from metier.actors.policy import Roster, Tier
@@ -81,7 +81,8 @@ class House:
             )
             for name in NEEDS
         ]
-        self.loops = {actor.name: Loop(actor, bus, SUBJECTS) for actor in (router, aggregator, expert, *specialists)}
+        actors: list[Actor] = [router, aggregator, expert, *specialists]
+        self.loops = {actor.name: Loop(actor, bus, SUBJECTS) for actor in actors}
 
 
 @asynccontextmanager

@@ -160,17 +160,23 @@ def unhurried(flights: Iterable[Flight]) -> list[Flight]:
 def _sorted_out(inputs: Mapping[str, Finding]) -> tuple[list[Listing], list[str]]:
     """What was given, and sentences on what was not."""
     given, missing = [], []
-    for finding in inputs.values():
+    for node, finding in inputs.items():
         listing = decode(finding.data) if finding.state is State.OK else None
         if listing is not None:
             given.append(listing)
         else:
-            noun = _NOUNS.get(finding.specialist, finding.specialist)
+            noun = _NOUNS.get(finding.specialist) or _NOUNS.get(node, node)
             missing.append(f"No {noun}: {_why(finding).rstrip('. ')}.")
     return given, missing
 
 
-_NOUNS = {"guide": "sights"}
+_NOUNS = {
+    "flights": "flights",
+    "hotels": "hotels",
+    "guide": "sights",
+    "restaurants": "restaurants",
+    "weather": "weather",
+}
 _WHY = {
     State.OK: "the answer was in words only",
     State.ESCALATE: "it went to a larger model, which did not answer",

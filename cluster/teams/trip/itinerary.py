@@ -14,7 +14,7 @@ from metier.topics.errors import InvalidValue, ToolFailed
 from .candidates import DAYS_LIMIT, TURNAROUND, Candidates, Slot, fit, gather
 from .journey import Day, Entry, Journey, Stay, flight_text, total, visit_text
 from .listings import period
-from .provider import Flight, Hotel, Restaurant, Sight, euros, hours
+from .provider import Flight, Hotel, Restaurant, Sight, date_text, euros, hours
 
 NAME = "itinerary"
 
@@ -70,15 +70,13 @@ def brief(candidates: Candidates) -> str:
 
 def arrange(candidates: Candidates, said: Mapping[str, Any]) -> tuple[Journey, dict[str, Any]]:
     """The journey of a choice, and the choice as it was understood, in the specialists' own ids."""
-    notes: list[str] = _mismatches(candidates)
+    changes: list[str] = []
     outbound = _pick(candidates.outbound, said, "outbound")
-    back = _way_back(candidates, outbound, _pick(candidates.back, said, "back"), notes)
+    back = _way_back(candidates, outbound, _pick(candidates.back, said, "back"), changes)
     hotel = _pick(candidates.hotel, said, "hotel")
-    visits = _visits(candidates, said, outbound, back, notes)
+    visits = _visits(candidates, said, outbound, back, changes)
     entries = [_flight_entry(flight, candidates.people) for flight in (outbound, back) if flight]
     entries += [entry for slots in visits.values() for entry in slots.values()]
-    if len(candidates.days) > DAYS_LIMIT and candidates.visits:
-        notes.append(f"visits are planned for the first {DAYS_LIMIT} days; the others are free")
     stay = _stay(candidates, hotel)
     used = {entry.id for entry in entries}
     journey = Journey(
@@ -88,7 +86,8 @@ def arrange(candidates: Candidates, said: Mapping[str, Any]) -> tuple[Journey, d
         hotel=stay,
         total=total(tuple(entries), stay),
         left_out=tuple(visit_text(visit) for visit in candidates.visits.values() if visit.id not in used),
-        notes=tuple(notes),
+        changes=tuple(changes),
+        notes=tuple(_notes(candidates, outbound, hotel)),
         missing=candidates.missing,
         sources=tuple(sorted({listing.source for listing in candidates.listings})),
     )
@@ -126,15 +125,17 @@ def _pick(choice: Mapping[str, T], said: Mapping[str, Any], key: str) -> T | Non
     return choice[id_]
 
 
-def _way_back(candidates: Candidates, outbound: Flight | None, back: Flight | None, notes: list[str]) -> Flight | None:
+def _way_back(
+    candidates: Candidates, outbound: Flight | None, back: Flight | None, changes: list[str]
+) -> Flight | None:
     """The flight back that was chosen, or the next that leaves after the flight there has landed."""
     if back is None or outbound is None or back.departs >= outbound.arrives + TURNAROUND:
         return back
     later = [flight for flight in candidates.back.values() if flight.departs >= outbound.arrives + TURNAROUND]
     if not later:
-        notes.append(f"{back.number} leaves before {outbound.number} has landed: no flight back")
+        changes.append(f"{back.number} leaves before {outbound.number} has landed: no flight back")
         return None
-    notes.append(f"{back.number} leaves before {outbound.number} has landed: {later[0].number} instead")
+    changes.append(f"{back.number} leaves before {outbound.number} has landed: {later[0].number} instead")
     return later[0]
 
 
@@ -143,10 +144,11 @@ def _visits(
     said: Mapping[str, Any],
     outbound: Flight | None,
     back: Flight | None,
-    notes: list[str],
+    changes: list[str],
 ) -> dict[dt.date, dict[Slot, Entry]]:
     """What was chosen for each part of each day; a repeat or what does not fit gives way to the next that does."""
-    arrives, departs = outbound and outbound.arrives, back and back.departs
+    arrives = outbound.arrives if outbound else None
+    departs = back.departs if back else None
     used: set[str] = set()
     table: dict[dt.date, dict[Slot, Entry]] = {}
     for day, slots in candidates.slots().items():
@@ -158,7 +160,7 @@ def _visits(
             possible = [id_ for id_ in candidates.open(day, slot, arrives, departs) if id_ not in used]
             id_ = wanted if wanted in possible else _instead(wanted, possible)
             if id_ != wanted:
-                notes.append(_changed(candidates, wanted, id_, day, slot, wanted in used))
+                changes.append(_changed(candidates, wanted, id_, day, slot, wanted in used))
             if id_ is None:
                 continue
             used.add(id_)
@@ -230,10 +232,15 @@ def _calendar(candidates: Candidates, entries: list[Entry]) -> tuple[Day, ...]:
     )
 
 
-def _mismatches(candidates: Candidates) -> list[str]:
-    """What specialists understood differently."""
+def _notes(candidates: Candidates, outbound: Flight | None, hotel: Hotel | None) -> list[str]:
+    """What does not fit together, and what was not planned."""
     notes = []
     flights, hotels = candidates.flights, candidates.hotels
+    if len(candidates.days) > DAYS_LIMIT and candidates.visits:
+        notes.append(f"visits are planned for the first {DAYS_LIMIT} days; the others are free")
+    if outbound and hotel and hotels and outbound.arrives.date() > hotels.check_in:
+        lands = date_text(outbound.arrives.date())
+        notes.append(f"{outbound.number} lands on {lands}, the hotel is from {date_text(hotels.check_in)}")
     if flights and hotels and flights.back and (hotels.check_in, hotels.check_out) != (flights.depart, flights.back):
         stay = period(hotels.check_in, hotels.check_out)
         notes.append(f"the hotel was searched for {stay}, the flights for {period(flights.depart, flights.back)}")

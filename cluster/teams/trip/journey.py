@@ -94,7 +94,9 @@ class Journey(msgspec.Struct, frozen=True, kw_only=True, tag="itinerary"):
     total: Total
     #: Possible, not taken.
     left_out: tuple[str, ...]
-    #: What was changed of the model's choice, and what does not fit together.
+    #: What was changed of the model's choice, because it was not possible.
+    changes: tuple[str, ...]
+    #: What does not fit together, and what was not planned.
     notes: tuple[str, ...]
     #: What no specialist returned, and why.
     missing: tuple[str, ...]
@@ -113,7 +115,8 @@ class Journey(msgspec.Struct, frozen=True, kw_only=True, tag="itinerary"):
         blocks += [str(day) for day in self.days]
         blocks += [str(self.total)]
         blocks += [f"Also possible: {'; '.join(self.left_out)}"] if self.left_out else []
-        blocks += [f"Note: {note}" for note in self.notes]
+        blocks += [f"Changed: {change}." for change in self.changes]
+        blocks += [f"Note: {note}." for note in self.notes]
         blocks += [f"Missing: {sentence}" for sentence in self.missing]
         blocks += [f"Times and prices: {', '.join(self.sources)}."] if self.sources else []
         return "\n".join(blocks)

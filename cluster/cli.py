@@ -1,0 +1,165 @@
+"""`metier`: the command line. What is asked for goes to standard output, everything else to standard error.
+
+Exit status: 0 done; 1 it could not be done; 2 the input cannot be accepted; 3 the answer asks for more; 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import inspect
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any, NoReturn
+
+from metier.topics.errors import InvalidInput, MetierError
+
+from . import demo
+from .commands import ask, dead, models, status, trace, up
+from .view import console
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaints are errors like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises InvalidInput."""
+        raise InvalidInput(reason=f"{message} (see `{self.prog} --help`)")
+
+
+def main() -> NoReturn:
+    """The entry point."""
+    # Quiet libraries: what concerns the person comes as an error or in the log of the team.
+    logging.basicConfig(
+        level=os.environ.get("METIER_LOG", "ERROR").upper(), format="%(levelname)s %(name)s: %(message)s"
+    )
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs one command and returns its exit status."""
+    try:
+        options = parser().parse_args(arguments)
+        done = options.run(options)
+        return asyncio.run(done) if inspect.iscoroutine(done) else int(done)
+    except MetierError as error:
+        console(stderr=True).print(f"error: {error}", style="red", markup=False, soft_wrap=True)
+        return 2 if isinstance(error, InvalidInput) else 1
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        return 130
+    except BrokenPipeError:  # the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def parser() -> Parser:
+    """All commands."""
+    root = Parser(prog="metier", description="A team of small language models, each with its own trade.")
+    root.add_argument("--version", action="version", version=f"metier {version('metier')}")
+    commands = root.add_subparsers(required=True, metavar="COMMAND")
+    _team_commands(commands)
+    _task_commands(commands)
+    _dead_commands(commands)
+    _model_commands(commands)
+    command = _add(commands, "demo", demo.demo, "plan a weekend in Paris with the trip team, then stop everything")
+    command.add_argument("text", nargs="?", default=demo.TEXT, help="what to ask instead")
+    return root
+
+
+def _team_commands(commands: Any) -> None:
+    command = _add(commands, "up", up.up, "start a team on this machine")
+    _directory(command)
+    _json(command)
+    command.add_argument("--team", metavar="FILE", help="the team file; default: the trip team")
+    command.add_argument("--detach", action="store_true", help="return once it is ready")
+    command.add_argument(
+        "--port", type=_port, default=4222, metavar="N", help="for nats-server; default 4222, 0: any free one"
+    )
+    command.add_argument("--nats", metavar="URL", help="use this NATS server instead of starting one")
+    command = _add(commands, "down", up.down, "stop it")
+    _directory(command)
+    _json(command)
+    command = _add(commands, "status", status.status, "who is there, what waits, how fast it goes")
+    _directory(command)
+    _json(command)
+
+
+def _task_commands(commands: Any) -> None:
+    command = _add(commands, "ask", ask.ask, "ask the team, and see it work")
+    _directory(command)
+    _json(command)
+    command.add_argument("text", help="what is asked, in plain words")
+    command.add_argument("--date", metavar="YYYY-MM-DD", help='the day "tomorrow" counts from; default: today')
+    command.add_argument("--home", metavar="CITY", help="where a journey starts if the text names no city")
+    command.add_argument("--time-zone", metavar="TZ", help="IANA name, as Europe/Paris; default: this machine's")
+    command.add_argument(
+        "--privacy", choices=("any", "local"), default="any", help="local: no model outside the cluster"
+    )
+    command.add_argument("--deadline", type=float, default=30.0, metavar="SECONDS", help="default 30")
+    command.add_argument("--task", metavar="ID", help="continue this task with what it was missing")
+    command = _add(commands, "trace", trace.trace, "where the time of a task went")
+    _directory(command)
+    _json(command)
+    command.add_argument("task", help="the task's id, as `ask` shows it")
+
+
+def _dead_commands(commands: Any) -> None:
+    command = _add(commands, "dead", dead.list_, "messages nobody could handle")
+    _directory(command)
+    _json(command)
+    verbs = command.add_subparsers(metavar="list|show|retry")
+    _inherited(_add(verbs, "list", dead.list_, "list them (the default)"))
+    for name, handler, about in (("show", dead.show, "show one"), ("retry", dead.retry, "send one on its way again")):
+        verb = _inherited(_add(verbs, name, handler, about))
+        verb.add_argument("number", type=int, help="its number in the list")
+
+
+def _model_commands(commands: Any) -> None:
+    command = _add(commands, "models", models.list_, "which models are here, and getting them")
+    command.add_argument("--team", metavar="FILE", help="also the models of this team file")
+    _json(command)
+    verbs = command.add_subparsers(metavar="list|pull")
+    verb = _add(verbs, "list", models.list_, "list them (the default)")
+    verb.add_argument("--team", metavar="FILE", default=argparse.SUPPRESS, help="also the models of this team file")
+    _json(verb, inherited=True)
+    verb = _add(verbs, "pull", models.pull, "download, check and convert what is missing")
+    verb.add_argument("names", nargs="*", metavar="NAME", help="default: all")
+    verb.add_argument("--team", metavar="FILE", default=argparse.SUPPRESS, help="also the models of this team file")
+    _json(verb, inherited=True)
+
+
+def _add(commands: Any, name: str, handler: Any, about: str) -> Parser:
+    command: Parser = commands.add_parser(name, help=about, description=about[0].upper() + about[1:] + ".")
+    command.set_defaults(run=handler)
+    return command
+
+
+def _directory(command: Parser, *, inherited: bool = False) -> None:
+    default = argparse.SUPPRESS if inherited else None
+    about = "the team's state; default: $METIER_DIRECTORY, or .metier here"
+    command.add_argument("--directory", metavar="D", default=default, help=about)
+
+
+def _json(command: Parser, *, inherited: bool = False) -> None:
+    default = argparse.SUPPRESS if inherited else False
+    command.add_argument("--json", action="store_true", default=default, help="for machines")
+
+
+def _inherited(verb: Parser) -> Parser:
+    """The options of the noun, after the verb too."""
+    _directory(verb, inherited=True)
+    _json(verb, inherited=True)
+    return verb
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65_535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: use 0 to 65535")
+    return int(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,213 @@
+"""A whole team on one machine: broker, Ray and all actors, up in one step and gone without a trace."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import logging
+import os
+import signal
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from metier.topics import jetstream
+from metier.topics.subjects import Subjects
+
+from . import build, models, processes
+from .replica import Settings
+from .server import PORT, nats_server
+from .state import State, Up
+from .team import Team
+
+log = logging.getLogger("metier.local")
+
+T = TypeVar("T")
+
+#: Told what comes up: "nats", "ray", "serve" or an application's name; then "starting" or "ready".
+Progress = Callable[[str, str], None]
+
+#: Ray's own minimum. Nothing of a team lies in the object store.
+OBJECT_STORE_BYTES = 80 * 1024 * 1024
+
+#: Read by Ray and Serve when they are imported, here and in every worker.
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # An actor's loop runs on Serve's own, which is uvloop's: a thread between them would only pass messages on.
+    "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
+    "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
+}
+
+
+def _silent(name: str, state: str) -> None:
+    """Tells nobody."""
+
+
+@asynccontextmanager
+async def up(
+    team: Team,
+    *,
+    file: str | Path,
+    directory: str | Path | None = None,
+    port: int = PORT,
+    progress: Progress = _silent,
+    signals: bool = True,
+) -> AsyncIterator[Up]:
+    """The team, working. On exit, on an error, or when SIGINT or SIGTERM comes, everything it started is gone.
+
+    A signal cancels the task that entered. Port 0 is any free one.
+    Raises AlreadyUp, PortInUse, ServerMissing, ModelMissing, InvalidTeam or Unavailable.
+    """
+    state = State(directory)
+    build.check(team)
+    with state.claim(), _cancelled_by_signals(signals):
+        progress("nats", "starting")
+        async with nats_server(state.nats, state.logs, port) as server:
+            progress("nats", "ready")
+            settings = Settings(nats_url=server.url, directory=str(state.path))
+            async with _ray(team, settings, state, progress) as address:
+                found = Up(
+                    pid=os.getpid(),
+                    nats_url=server.url,
+                    nats_pid=server.pid,
+                    monitor_url=server.monitor_url,
+                    ray_address=address,
+                    team=str(Path(file).resolve()),
+                    root=team.root,
+                    started_at=dt.datetime.now(dt.UTC),
+                )
+                state.write(found)
+                yield found
+
+
+@contextmanager
+def _cancelled_by_signals(wanted: bool) -> Iterator[None]:
+    """The first SIGINT or SIGTERM cancels the current task; later ones wait for it to end."""
+    if not wanted or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    came: list[int] = []
+
+    def cancel(number: int) -> None:
+        if not came and task is not None:
+            task.cancel()
+        came.append(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, cancel, number)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+@asynccontextmanager
+async def _ray(team: Team, settings: Settings, state: State, progress: Progress) -> AsyncIterator[str]:
+    """A local Ray with the team on it."""
+    # One thread for all of Ray's blocking calls. It lives until the end: Ray's processes die with the thread that
+    # started them.
+    thread = ThreadPoolExecutor(1, thread_name_prefix="ray")
+    loop = asyncio.get_running_loop()
+
+    async def call(function: Callable[..., T], *arguments: Any) -> T:
+        return await loop.run_in_executor(thread, function, *arguments)
+
+    try:
+        progress("ray", "starting")
+        ensured = asyncio.create_task(_ensure(team, settings))
+        try:
+            address = await call(_start, team, state)
+            progress("ray", "ready")
+            names = await call(_deploy, team, settings, progress)
+        finally:
+            await asyncio.wait((ensured,))
+        ensured.result()
+        from . import app
+
+        await app.ready(names, progress, call)
+        yield address
+    finally:
+        await _uncancelled(_end(call))
+        thread.shutdown()
+
+
+async def _ensure(team: Team, settings: Settings) -> None:
+    async with jetstream.connect(settings.nats_url, name="up", subjects=Subjects(team.root)) as bus:
+        await build.ensure(team, bus)
+
+
+def _start(team: Team, state: State) -> str:
+    """Starts Ray on this machine and returns its address. Blocks."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    sections = [build.section(team, name) for name in build.actors(team)]
+    sections += [team.models[name] for name in models.shared(team)]
+    wanted: dict[str, float] = {}
+    for section in sections:
+        for name, amount in {"CPU": section.resources.cpus, **section.resources.custom}.items():
+            wanted[name] = wanted.get(name, 0.0) + amount * section.replicas.max
+    # What the file asks of a cluster, this machine says it has: a team for ten nodes runs on one, slowly.
+    cpus = max(len(os.sched_getaffinity(0)), round(wanted.pop("CPU") + 0.5))
+    context = ray.init(
+        "local",
+        num_cpus=cpus,
+        resources=wanted or None,
+        object_store_memory=OBJECT_STORE_BYTES,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        namespace="metier",
+    )
+    info: dict[str, Any] = context.address_info
+    logs = state.logs / "ray"
+    logs.unlink(missing_ok=True)
+    logs.symlink_to(Path(info["session_dir"]) / "logs")
+    return str(info["gcs_address"])
+
+
+def _deploy(team: Team, settings: Settings, progress: Progress) -> list[str]:
+    from . import app
+
+    progress("serve", "starting")
+    app.start()
+    progress("serve", "ready")
+    return app.submit(team, settings)
+
+
+async def _end(call: Callable[..., Any]) -> None:
+    """Stops Serve, so that replicas hand back what they hold; then Ray; then whatever of Ray's still lives."""
+    import ray
+
+    started = processes.descendants(processes.children(str(Path(ray.__file__).parent)))
+    await call(_stop)
+    for process in await processes.end(started):
+        log.warning("killed process %d: it outlived Ray", process.pid, extra={"action": "kill"})
+
+
+def _stop() -> None:
+    import ray
+    from ray import serve
+
+    if ray.is_initialized():
+        serve.shutdown()
+        ray.shutdown()
+
+
+async def _uncancelled(work: Any) -> None:
+    """Runs to the end even if the task is cancelled meanwhile."""
+    task, cancelled = asyncio.ensure_future(work), False
+    while not task.done():
+        try:
+            await asyncio.wait((task,))
+        except asyncio.CancelledError:
+            cancelled = True
+    task.result()
+    if cancelled:
+        raise asyncio.CancelledError

@@ -1,0 +1,75 @@
+"""Processes as /proc tells of them, so that those a team started can be ended if they outlive it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+
+class Process(msgspec.Struct, frozen=True):
+    """A process; its start tells it from a later one with the same id."""
+
+    pid: int
+    parent: int
+    #: Clock ticks after boot.
+    started: int
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still runs; a zombie does not."""
+        found = _read(self.pid)
+        return found is not None and found.started == self.started
+
+
+def descendants(roots: set[int]) -> list[Process]:
+    """The processes of these ids that are children of this one, and all below them."""
+    table = list(_all())
+    inside = {p.pid for p in table if p.pid in roots and p.parent == os.getpid()}
+    while more := {p.pid for p in table if p.parent in inside} - inside:
+        inside |= more
+    return [p for p in table if p.pid in inside]
+
+
+def children(program: str) -> set[int]:
+    """Ids of this process's children whose command line names a path below `program`."""
+    found = set()
+    for process in _all():
+        if process.parent == os.getpid():
+            with contextlib.suppress(OSError):
+                if program in Path(f"/proc/{process.pid}/cmdline").read_text(errors="replace"):
+                    found.add(process.pid)
+    return found
+
+
+async def end(processes: list[Process], grace_s: float = 3.0) -> list[Process]:
+    """Waits until all are gone and kills those that are not; returns the killed."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(grace_s):
+            while any(process.alive for process in processes):
+                await asyncio.sleep(0.02)
+    left = [process for process in processes if process.alive]
+    for process in left:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
+    return left
+
+
+def _all() -> Iterator[Process]:
+    for entry in os.listdir("/proc"):
+        if entry.isdigit() and (process := _read(int(entry))):
+            yield process
+
+
+def _read(pid: int) -> Process | None:
+    try:
+        # The name in parentheses may hold anything; what follows it has fixed places: proc_pid_stat(5).
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in "ZX" else Process(pid, int(fields[1]), int(fields[19]))
