@@ -83,7 +83,7 @@ $(VENV)/.dev: $(VENV)/.base pyproject.toml
 # torch alone and first: where pip is configured to know a CPU build (2.13.0+cpu), that one is newer and is taken.
 $(VENV)/.base: constraints.txt pinned.txt
 	@test -n '$(PYTHON)' || { echo 'metier: needs Python 3.11 or newer: install one, or name it: make PYTHON=/path/to/python3.12' >&2; exit 1; }
-	@$(PYTHON) -c '$(NEW_ENOUGH)' || { echo 'metier: $(PYTHON) is older than Python 3.11' >&2; exit 1; }
+	@$(PYTHON) -c '$(NEW_ENOUGH)' || { echo 'metier: $(PYTHON) is missing, or older than Python 3.11' >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 		echo 'metier: $(PYTHON) has no venv: install it (on Debian and Ubuntu the package is python3-venv)' >&2; exit 1; }
 	@echo "metier: making $(VENV) with $$($(PYTHON) --version), then installing PyTorch (a minute; a CUDA build takes longer)"

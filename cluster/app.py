@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -12,14 +14,12 @@ from ray import serve
 from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
 from ray.serve.schema import ApplicationStatus, LoggingConfig
 
-from metier.topics.errors import Unavailable
+from metier.topics.errors import Timeout, Unavailable
 
 from . import build, models, pool
 from .replica import GRACE_S, Replica, Settings
 from .scale import ByLag
 from .team import Replicas, Resources, Team
-
-log = logging.getLogger("metier.app")
 
 #: Told when an application's state changes: its name; then "starting", "ready" or "failed".
 Progress = Callable[[str, str], None]
@@ -84,6 +84,8 @@ def _options(resources: Resources) -> dict[str, Any]:
             "resources": resources.custom,
         },
         "health_check_period_s": HEALTH_PERIOD_S,
+        # Serve waits this long for requests to end; an actor has none, and ends its own work in `__del__`.
+        "graceful_shutdown_wait_loop_s": 0.05,
         # An actor's constructor cannot fail, and what fails afterwards fails again.
         "max_constructor_retry_count": 2,
         "logging_config": _QUIET,
@@ -132,6 +134,7 @@ def _autoscaling(size: Replicas, **more: Any) -> AutoscalingConfig:
 
 def start() -> None:
     """Starts Serve on the Ray that this process is connected to, without a proxy. Blocks."""
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
     serve.start(proxy_location="Disabled", logging_config=_QUIET)
 
 
@@ -142,6 +145,18 @@ def submit(team: Team, settings: Settings) -> list[str]:
     ]
     serve.run_many(targets, wait_for_ingress_deployment_creation=False, wait_for_applications_running=False)
     return [target.name for target in targets]
+
+
+def delete(limit_s: float = GRACE_S + 10) -> None:
+    """Ends all applications and waits until their replicas are gone. Blocks. Raises Timeout."""
+    gone = threading.Event()
+    for name in serve.status().applications:
+        serve.delete(name, _blocking=False)
+    end = time.monotonic() + limit_s
+    while left := serve.status().applications:
+        if time.monotonic() > end:
+            raise Timeout(limit_s=limit_s, what=f"{', '.join(left)} did not end")
+        gone.wait(0.05)
 
 
 async def ready(names: list[str], progress: Progress, call: Call, limit_s: float = READY_LIMIT_S) -> None:

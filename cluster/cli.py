@@ -78,7 +78,6 @@ def _team_commands(commands: Any) -> None:
     command.add_argument(
         "--port", type=_port, default=4222, metavar="N", help="for nats-server; default 4222, 0: any free one"
     )
-    command.add_argument("--nats", metavar="URL", help="use this NATS server instead of starting one")
     command = _add(commands, "down", up.down, "stop it")
     _directory(command)
     _json(command)

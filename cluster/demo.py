@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import tempfile
 import time
 from argparse import Namespace
@@ -20,8 +19,8 @@ from metier.topics.errors import Timeout
 from metier.topics.messages import Answer, Context, Event, State
 from metier.topics.subjects import Subjects
 
+from . import processes, telemetry, traces
 from . import team as teams
-from . import telemetry, traces
 from .commands.ask import dearest, local_time_zone
 from .commands.up import TRIP
 from .state import Up
@@ -72,12 +71,8 @@ async def _start(stack: AsyncExitStack, team: teams.Team, directory: Path, scree
         from . import local  # here: it takes a second, which should not pass in silence
 
         steps.tell("metier", "ready")
-        up = local.up(team, directory=directory, port=0, nats_url=None, progress=steps.tell)
-        running = await stack.enter_async_context(up)
-    # After the start: Ray sets a handler of its own for SIGTERM.
-    if this := asyncio.current_task():
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
-    return running
+        up = local.up(team, file=TRIP, directory=directory, port=0, progress=steps.tell)
+        return await stack.enter_async_context(up)
 
 
 async def _ask(
@@ -109,7 +104,7 @@ async def _explain(answer: Answer, directory: Path, screen: Console) -> None:
     if records := await _spans(directory / telemetry.TRACES, answer.trace_id):
         screen.print()
         screen.print(waterfall(answer.trace_id, records, width=screen.width))
-    count, size_bytes = memory(os.getpid())
+    count, size_bytes = memory()
     if count:
         screen.print(Text(f"{count} processes hold {size_bytes / 1e9:.2f} GB, shared pages counted once", style="dim"))
 
@@ -127,21 +122,12 @@ async def _spans(folder: Path, trace_id: str) -> list[traces.Record]:
         await asyncio.sleep(0.1)
 
 
-def memory(pid: int) -> tuple[int, int]:
-    """How many processes descend from one, itself included, and the bytes they hold; (0, 0) without /proc.
+def memory() -> tuple[int, int]:
+    """How many processes this one and its descendants are, and the bytes they hold.
 
     A page that several share counts for each by its part (proportional set size).
     """
-    parents: dict[int, list[int]] = {}
-    for entry in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = entry.read_text().rpartition(") ")[2].split()
-        except OSError:  # it has ended
-            continue
-        parents.setdefault(int(fields[1]), []).append(int(entry.parent.name))
-    family = [pid]
-    for member in family:
-        family += parents.get(member, [])
+    family = [os.getpid(), *(process.pid for process in processes.descendants(processes.children("")))]
     sizes = [_held_bytes(member) for member in family]
     return (sum(size > 0 for size in sizes), sum(sizes))
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import importlib
 import logging
+import math
 import os
 import signal
 import threading
@@ -120,12 +122,14 @@ async def _ray(team: Team, settings: Settings, state: State, progress: Progress)
     try:
         progress("ray", "starting")
         ensured = asyncio.create_task(_ensure(team, settings))
+        # Serve is read in while Ray's processes start.
+        loaded = asyncio.create_task(asyncio.to_thread(importlib.import_module, "metier.cluster.app"))
         try:
             address = await call(_start, team, state)
             progress("ray", "ready")
             names = await call(_deploy, team, settings, progress)
         finally:
-            await asyncio.wait((ensured,))
+            await asyncio.wait((ensured, loaded))
         ensured.result()
         from . import app
 
@@ -154,7 +158,8 @@ def _start(team: Team, state: State) -> str:
         for name, amount in {"CPU": section.resources.cpus, **section.resources.custom}.items():
             wanted[name] = wanted.get(name, 0.0) + amount * section.replicas.max
     # What the file asks of a cluster, this machine says it has: a team for ten nodes runs on one, slowly.
-    cpus = max(len(os.sched_getaffinity(0)), round(wanted.pop("CPU") + 0.5))
+    # Ray starts as many workers in advance as there are CPUs, while the rest of it still gets ready: one for each actor.
+    cpus = max(len(sections) + 1, math.ceil(wanted.pop("CPU")))
     context = ray.init(
         "local",
         num_cpus=cpus,
@@ -182,7 +187,7 @@ def _deploy(team: Team, settings: Settings, progress: Progress) -> list[str]:
 
 
 async def _end(call: Callable[..., Any]) -> None:
-    """Stops Serve, so that replicas hand back what they hold; then Ray; then whatever of Ray's still lives."""
+    """Ends the actors, which hand back what they hold; then Ray; then whatever of Ray's still lives."""
     import ray
 
     started = processes.descendants(processes.children(str(Path(ray.__file__).parent)))
@@ -193,10 +198,14 @@ async def _end(call: Callable[..., Any]) -> None:
 
 def _stop() -> None:
     import ray
-    from ray import serve
 
-    if ray.is_initialized():
-        serve.shutdown()
+    if not ray.is_initialized():
+        return
+    from . import app
+
+    try:
+        app.delete()
+    finally:
         ray.shutdown()
 
 

@@ -171,10 +171,11 @@ class Queue:
             self._add(message, first=True)
 
     def again(self, message: Received, delay_s: float) -> None:
-        """Delivers once more after the delay, unless it was settled or had its last attempt."""
+        """Delivers once more after the delay, unless it was settled."""
+        if message.sequence not in self.in_flight:
+            return
         self._land(message, settled=False)
-        last = self.attempts.get(message.sequence, 0) >= self.consumer.max_attempts
-        if last or self.store is None or message.sequence not in self.store.messages:
+        if self.store is None or message.sequence not in self.store.messages:
             return
         if delay_s > 0:
             self._fly(message, delay_s)

@@ -84,7 +84,7 @@ class Unavailable(MetierError):  # noqa: N818
 
 
 class BusUnavailable(Unavailable):
-    """No NATS server answers at {url}: {reason}."""
+    """The bus at {url} does not answer: {reason}."""
 
 
 class ServerMissing(Unavailable):

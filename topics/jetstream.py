@@ -20,11 +20,11 @@ from nats.aio.subscription import Subscription
 
 from . import wire
 from .bus import REPLY_TO, Entry, Lag, Publication, Pull, Received
-from .errors import BusUnavailable, Conflict, Refused, Unknown
+from .errors import BusUnavailable, Conflict, Unknown
 from .inbox import ATTEMPTS, Inbox
 from .objects import Objects
 from .pulls import JetStreamPull
-from .replay import Live, Replay, received
+from .replay import Live, Replay, stored
 from .streams import DAY_S, LEDGER, Consumer, Stream
 from .subjects import Subjects
 
@@ -86,7 +86,7 @@ class JetStreamBus:
         if publication.not_before is not None:
             subject, schedule = wire.scheduled(self._subjects, subject, message_id, publication.not_before)
             headers |= schedule
-        payload = await self._fitting(publication.payload, headers)
+        payload = await self._objects.fitting(publication.payload, headers, self.payload_limit_bytes)
         reply = _reply.decode((await self._inbox.ask(subject, payload, headers)).data)
         if reply.error is not None:
             raise wire.refusal(reply.error, self._subjects, subject, headers)
@@ -95,7 +95,7 @@ class JetStreamBus:
     async def emit(self, subject: str, payload: bytes, headers: Mapping[str, str] = {}) -> None:
         """Sends without waiting."""
         sent = dict(headers)
-        payload = await self._fitting(payload, sent)
+        payload = await self._objects.fitting(payload, sent, self.payload_limit_bytes)
         await self._connection.publish(subject, payload, "", sent or None)
 
     @asynccontextmanager
@@ -130,7 +130,7 @@ class JetStreamBus:
 
     async def last(self, stream: str, subject: str) -> Received | None:
         """The newest stored message on a subject; of a replicated stream, as one of the replicas has it."""
-        return await self._direct(stream, _encode({"last_by_subj": subject}))
+        return await stored(self._inbox, stream, {"last_by_subj": subject}, self._objects.payload)
 
     async def request(self, subject: str, payload: bytes, wait_s: float) -> Sequence[Received]:
         """Asks everyone who listens."""
@@ -141,7 +141,7 @@ class JetStreamBus:
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     async for reply in replies:
-                        gathered.append(reply)
+                        gathered.append(reply)  # noqa: PERF401 - a comprehension would lose them at the time limit
         return gathered
 
     async def read(self, key: str) -> Entry | None:
@@ -153,7 +153,7 @@ class JetStreamBus:
         """Replaces a revision of a ledger entry. Raises Conflict."""
         subject = self._subjects.ledger(key)
         headers = {wire.EXPECTED_REVISION: str(revision)}
-        payload = await self._fitting(value, headers)
+        payload = await self._objects.fitting(value, headers, self.payload_limit_bytes)
         for attempt in range(ATTEMPTS):
             message = await self._inbox.ask_once(subject, payload, headers)
             if message is None or message.headers:
@@ -187,7 +187,7 @@ class JetStreamBus:
     async def remove(self, stream: str, sequence: int) -> None:
         """Deletes one stored message. Raises Unknown if it is not there."""
         what = f"message {sequence} of stream {stream}"
-        if await self._direct(stream, _encode({"seq": sequence})) is None:
+        if await stored(self._inbox, stream, {"seq": sequence}, self._objects.payload) is None:
             raise Unknown(name=what)
         self._check(await self._api(f"STREAM.MSG.DELETE.{stream}", {"seq": sequence, "no_erase": True}), what)
 
@@ -209,22 +209,6 @@ class JetStreamBus:
         if fault is not None and fault.err_code == 10058:  # it exists with another configuration
             fault = await self._api(f"STREAM.UPDATE.{name}", config)
         self._check(fault, f"stream {name}")
-
-    async def _direct(self, stream: str, body: bytes) -> Received | None:
-        message = await self._inbox.ask(f"$JS.API.DIRECT.GET.{stream}", body)
-        status = (message.headers or {}).get(wire.STATUS)
-        if status is None:
-            return await received(message, self._objects.payload)
-        if status == "404":
-            return None
-        raise Refused(reason=f"stream {stream}: {status}")
-
-    async def _fitting(self, payload: bytes, headers: dict[str, str]) -> bytes:
-        """The payload, or nothing and a reference in the headers if it is too large for a message."""
-        if len(payload) <= self.payload_limit_bytes:
-            return payload
-        headers[wire.REFERENCE] = await self._objects.put(payload)
-        return b""
 
 
 class _Connection:

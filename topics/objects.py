@@ -13,8 +13,8 @@ import msgspec
 
 from .errors import Unavailable
 from .inbox import Inbox
-from .replay import Replay
-from .wire import MESSAGE_ID, REFERENCE, STATUS, Connection, Message, Reply
+from .replay import Replay, stored
+from .wire import MESSAGE_ID, REFERENCE, Connection, Message, Reply
 
 _log = logging.getLogger(__name__)
 
@@ -40,6 +40,13 @@ class Objects:
         self._inbox = inbox
         self._bucket = bucket
 
+    async def fitting(self, payload: bytes, headers: dict[str, str], limit_bytes: int) -> bytes:
+        """The payload, or nothing and a reference in the headers if it is over the limit."""
+        if len(payload) <= limit_bytes:
+            return payload
+        headers[REFERENCE] = await self.put(payload)
+        return b""
+
     async def put(self, payload: bytes) -> str:
         """Stores a payload under a new name. Raises Unavailable or BusUnavailable."""
         name = self._inbox.unique().replace(".", "-")
@@ -57,12 +64,12 @@ class Objects:
         """
         name = (message.headers or {})[REFERENCE]
         stream = f"OBJ_{self._bucket}"
-        last = f"$O.{self._bucket}.M.{_encoded(name)}"
-        found = await self._inbox.ask(f"$JS.API.DIRECT.GET.{stream}", msgspec.json.encode({"last_by_subj": last}))
-        if STATUS in (found.headers or {}):
+        last = {"last_by_subj": f"$O.{self._bucket}.M.{_encoded(name)}"}
+        found = await stored(self._inbox, stream, last, self.payload)
+        if found is None:
             _log.error("%s: its payload %s is no longer in bucket %s", message.subject, name, self._bucket)
             return b""
-        described = msgspec.json.decode(found.data, type=_Object)
+        described = msgspec.json.decode(found.payload, type=_Object)
         payload = bytearray()
         replay = Replay(self._connection, self._inbox, stream, f"$O.{self._bucket}.C.{described.nuid}", 0, self.payload)
         await replay.open()

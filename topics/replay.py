@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 import msgspec
 
 from .bus import Received
+from .errors import Refused
 from .inbox import Inbox
 from .wire import (
     HEARTBEAT_S,
     LAST_CONSUMER,
     REFERENCE,
+    STATUS,
     Connection,
     ConsumerInfo,
     Message,
@@ -166,3 +168,14 @@ async def received(message: Message, resolve: Resolve) -> Received:
         at = parse_rfc3339(headers["Nats-Time-Stamp"])
         return Received(headers["Nats-Subject"], payload, headers, int(headers["Nats-Sequence"]), at)
     return Received(message.subject, payload, headers)
+
+
+async def stored(inbox: Inbox, stream: str, which: Mapping[str, object], resolve: Resolve) -> Received | None:
+    """One stored message, by `seq` or `last_by_subj`; None if there is none. Raises BusUnavailable or Refused."""
+    message = await inbox.ask(f"$JS.API.DIRECT.GET.{stream}", msgspec.json.encode(which))
+    status = (message.headers or {}).get(STATUS)
+    if status is None:
+        return await received(message, resolve)
+    if status == "404":
+        return None
+    raise Refused(reason=f"stream {stream}: {status}")

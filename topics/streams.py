@@ -46,7 +46,7 @@ class Consumer(msgspec.Struct, frozen=True, kw_only=True):
     subject: str
     #: A message not settled by then is delivered again.
     ack_wait_s: float = 6.0
-    #: The loop buries a message at its last attempt.
+    #: The loop buries a message at its last attempt; the bus itself delivers until a message is settled.
     max_attempts: int = 5
     #: How many messages all replicas together may hold.
     max_in_flight: int = 1024

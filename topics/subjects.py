@@ -1,7 +1,7 @@
 """Every subject Metier uses, built and parsed here alone.
 
     task.{tenant}.{class}              subtask.{specialist}        escalation.{tier}
-    result.{task_id}                   schedule.{task_id}          usage.{specialist or tier}
+    result.{task_id}                   schedule.{task_id}.{…}      usage.{specialist or tier}
     answer.{tenant}.{task_id}.{turn}   event.{tenant}.{task_id}    dead.{actor}
     control.{verb}                     ledger.{key}
 
@@ -58,10 +58,6 @@ class Subjects(msgspec.Struct, frozen=True):
     def result(self, task_id: str) -> str:
         """Where results of a task go."""
         return f"{self.root}.result.{token(task_id, 'task id')}"
-
-    def schedule(self, task_id: str, turn: int) -> str:
-        """Where a task's deadline waits."""
-        return f"{self.root}.schedule.{token(task_id, 'task id')}.{turn}"
 
     def answer(self, tenant: str, task_id: str, turn: int | str = "*") -> str:
         """Where the one answer to a turn of a task goes."""

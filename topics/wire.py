@@ -252,7 +252,8 @@ def consumer_config(consumer: Consumer) -> dict[str, Any]:
         "filter_subject": consumer.subject,
         "ack_policy": "explicit",
         "ack_wait": round(consumer.ack_wait_s * _S),
-        "max_deliver": consumer.max_attempts,
+        # Without a limit: past the server's own, a work queue would keep the message and deliver it to nobody.
+        "max_deliver": -1,
         "max_ack_pending": consumer.max_in_flight,
         "deliver_policy": "all",
         "replay_policy": "instant",

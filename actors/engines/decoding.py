@@ -6,6 +6,8 @@ token, a criterion ends the rows that have enough.
 
 from __future__ import annotations
 
+import asyncio
+import copy
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
@@ -22,7 +24,14 @@ from .grammar import Matcher
 class Row:
     """One prompt while it is answered. The worker thread drives it; `cancelled` may be set from any thread."""
 
-    def __init__(self, prompt: Prompt, ids: list[int], matcher: Matcher | None, tokenizer: Tokenizer) -> None:
+    def __init__(
+        self,
+        prompt: Prompt,
+        ids: list[int],
+        matcher: Matcher | None,
+        tokenizer: Tokenizer,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
         self.prompt = prompt
         self.ids = ids
         self.matcher = matcher
@@ -34,8 +43,9 @@ class Row:
         self.cancelled = False
         #: Tokens the grammar forces next; the matcher has taken them already.
         self.forced: list[int] = []
-        #: Called with each piece of text; with None when the row is finished.
-        self.emit: Callable[[str | None], None] = lambda piece: None
+        #: Each piece of text as it comes, in the reader's event loop; None when the row is finished.
+        self.pieces: asyncio.Queue[str | None] = asyncio.Queue()
+        self._loop = loop
         self._tokenizer = tokenizer
         self._stream = DecodeStream(skip_special_tokens=True)
         self._shown = 0
@@ -118,14 +128,12 @@ class Row:
 
     def _held(self) -> int:
         """How many of the last characters may be the beginning of a stop string."""
-        lengths = (
-            size for stop in self.prompt.stop for size in range(1, len(stop)) if self.text.endswith(stop[:size])
-        )
+        lengths = (size for stop in self.prompt.stop for size in range(1, len(stop)) if self.text.endswith(stop[:size]))
         return max(lengths, default=0)
 
     def _show(self, until: int) -> None:
         if until > self._shown:
-            self.emit(self.text[self._shown : until])
+            self._loop.call_soon_threadsafe(self.pieces.put_nowait, self.text[self._shown : until])
             self._shown = until
 
     def _finish(self, finish: Literal["stop", "length"]) -> None:
@@ -134,7 +142,7 @@ class Row:
             if self.matcher is not None and self.confidence is None:
                 self.confidence = 1.0  # the grammar left nothing to choose
             self._show(len(self.text))
-            self.emit(None)
+            self._loop.call_soon_threadsafe(self.pieces.put_nowait, None)
 
 
 class _Choice(LogitsProcessor):
@@ -159,7 +167,7 @@ class _Enough(StoppingCriteria):
         self._rows = rows
         self._ends = ends
 
-    def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> Any:
         for row, token in zip(self._rows, input_ids[:, -1].tolist(), strict=True):
             if not row.over:
                 row.take(token, self._ends)
@@ -181,12 +189,13 @@ def decode(generate: Callable[..., Any], rows: Sequence[Row], config: Generation
     mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in sequences], device=device)
     cache = None
     while not all(row.over for row in rows):
+        config = copy.copy(config)
+        config.max_new_tokens = max(row.room for row in rows)
         output = generate(
             input_ids=ids,
             attention_mask=mask,
             past_key_values=cache,
             generation_config=config,
-            max_new_tokens=max(row.room for row in rows),
             logits_processor=LogitsProcessorList([_Choice(rows)]),
             stopping_criteria=StoppingCriteriaList([_Enough(rows, ends)]),
         )

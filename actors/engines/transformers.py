@@ -36,8 +36,9 @@ class TransformersSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_batch: int = 8
     #: How long the first prompt of a batch waits for others.
     wait_ms: float = 5
-    #: Threads of one pass; 0 leaves it to torch: one for each core.
-    threads: int = 0
+    #: Threads of one pass; 0 leaves it to torch: one for each core. A pass is bound by memory, not arithmetic: on a
+    #: busy host a second thread makes it slower by far, on an idle one faster by little.
+    threads: int = 1
     dtype: str = "float32"
     #: "auto" is the GPU where there is one.
     device: str = "auto"
@@ -96,14 +97,12 @@ class TransformersEngine:
         """Pieces as they come, then the completion. Closing the iterator stops the model. Raises EngineFailed."""
         self._check(prompt)
         with self._failing():
-            row = await asyncio.to_thread(self._row, prompt)
-        queue: asyncio.Queue[str | None] = asyncio.Queue()
-        row.emit = functools.partial(asyncio.get_running_loop().call_soon_threadsafe, queue.put_nowait)
+            row = await asyncio.to_thread(self._row, prompt, asyncio.get_running_loop())
         self._running.add(row)
         answered = self._batcher.submit(row)
-        answered.add_done_callback(lambda _: queue.put_nowait(None))
+        answered.add_done_callback(lambda _: row.pieces.put_nowait(None))
         try:
-            while (text := await queue.get()) is not None:
+            while (text := await row.pieces.get()) is not None:
                 yield Piece(text)
             if row.finish is None:
                 with self._failing():
@@ -135,15 +134,16 @@ class TransformersEngine:
         from .grammar import LlGuidance
 
         settings = self._settings
-        logging.disable_progress_bar()
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         if settings.threads:
             torch.set_num_threads(settings.threads)
         device = settings.device if settings.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
         self._tokenizer = AutoTokenizer.from_pretrained(settings.path)
         # On a CPU the weights stay mapped from the file: processes on one host share them.
-        model = AutoModelForCausalLM.from_pretrained(settings.path, dtype=getattr(torch, settings.dtype)).to(device)
+        model: Any = AutoModelForCausalLM.from_pretrained(settings.path, dtype=getattr(torch, settings.dtype))
+        model = model.to(device)
         self._grammar = LlGuidance(self._tokenizer, model.config.vocab_size, settings.name)
-        self._config = GenerationConfig(
+        self._config = GenerationConfig(  # type: ignore[no-untyped-call]
             do_sample=False,
             use_cache=True,
             return_dict_in_generate=True,
@@ -173,7 +173,7 @@ class TransformersEngine:
             known = ", ".join(self._settings.adapters) or "none"
             raise EngineFailed(model=self.model, reason=f"it has no adapter {prompt.adapter!r}; it has {known}")
 
-    def _row(self, prompt: Prompt) -> Row:
+    def _row(self, prompt: Prompt, loop: asyncio.AbstractEventLoop) -> Row:
         from .decoding import Row
 
         ids = prompt_ids(self._tokenizer, prompt.turns)
@@ -182,7 +182,7 @@ class TransformersEngine:
             reason = f"{len(ids)} tokens of prompt and {prompt.max_tokens} of output exceed its {limit}"
             raise EngineFailed(model=self.model, reason=reason)
         matcher = self._grammar.compile(prompt.schema) if prompt.schema is not None else None
-        return Row(prompt, ids, matcher, self._tokenizer.backend_tokenizer)
+        return Row(prompt, ids, matcher, self._tokenizer.backend_tokenizer, loop)
 
     def _answer(self, rows: list[Row]) -> list[None]:
         import torch

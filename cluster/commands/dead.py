@@ -44,7 +44,7 @@ async def show(options: Namespace) -> int:
         print(msgspec.json.encode(shown(grave)).decode())  # noqa: T201 - for machines
         return 0
     screen = console()
-    rows = {"number": grave.number, "at": grave.at and grave.at.isoformat(timespec="seconds")}
+    rows: dict[str, object] = {"number": grave.number, "at": grave.at and grave.at.isoformat(timespec="seconds")}
     rows |= {name: value for name, value in shown(grave).items() if name not in ("number", "at", "headers", "payload")}
     for name, value in {**rows, **grave.dead.headers}.items():
         screen.print(f"{name}: {value}", markup=False, soft_wrap=True)

@@ -56,4 +56,4 @@ async def _trace_id(session: Session, task_id: str) -> str:
     try:
         return (await session.client.answer(task_id)).trace_id
     except UnknownTask:
-        return (await Ledger(session.bus).read(task_id)).trace_id
+        return (await Ledger(session.bus).read(session.client.tenant, task_id)).trace_id

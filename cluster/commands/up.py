@@ -31,7 +31,7 @@ READY = "Ready:"
 async def up(options: Namespace) -> int:
     """Runs a team until Ctrl-C or `metier down`; with `--detach`, returns once it is ready."""
     state = State(options.directory)
-    team = teams.read(options.team or TRIP)
+    team = teams.read(_file(options))
     _refuse_second(state)
     if options.detach:
         return await _detached(options, state)
@@ -46,10 +46,14 @@ async def _foreground(options: Namespace, team: teams.Team, state: State) -> int
     async with AsyncExitStack() as stack:
         with Steps(screen) as steps:
             starting = local.up(
-                team, directory=state.path, port=options.port, nats_url=options.nats, progress=steps.tell
+                team,
+                file=_file(options),
+                directory=state.path,
+                port=options.port,
+                progress=steps.tell,
             )
             running = await stack.enter_async_context(starting)
-        # After the start: Ray sets a handler of its own for SIGTERM.
+        # Ctrl-C cancels this task; `metier down` is an orderly end.
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
         _say_ready(options, running, screen)
         await stopping.wait()
@@ -105,8 +109,8 @@ async def _detached(options: Namespace, state: State) -> int:
 
 def _command(options: Namespace, state: State) -> list[str]:
     command = [sys.executable, "-m", "metier.cluster.cli", "up", "--directory", str(state.path)]
-    command += ["--port", str(options.port), "--team", str(Path(options.team or TRIP).resolve())]
-    return command + (["--nats", options.nats] if options.nats else [])
+    command += ["--port", str(options.port), "--team", str(_file(options).resolve())]
+    return command
 
 
 def _told(text: str, screen: Console) -> str:
@@ -133,6 +137,10 @@ def _refuse_second(state: State) -> None:
     raise AlreadyUp(directory=state.path, pid=running.pid)
 
 
+def _file(options: Namespace) -> Path:
+    return Path(options.team or TRIP)
+
+
 def _where(options: Namespace) -> str:
     return f" --directory {options.directory}" if options.directory else ""
 
@@ -149,7 +157,7 @@ async def down(options: Namespace) -> int:
     with working(screen, "stopping the team"):
         try:
             async with asyncio.timeout(STOP_S):
-                while alive(running.pid) or alive(running.nats_pid):
+                while alive(running.pid) or alive(running.nats_pid):  # noqa: ASYNC110 - not our child: nobody tells us
                     await asyncio.sleep(LOOK_EVERY_S)
         except TimeoutError:
             raise Timeout(limit_s=STOP_S, what=f"process {running.pid} does not end") from None

@@ -108,6 +108,23 @@ async def test_a_model_that_never_works_fails_its_node_and_is_buried(bus: Memory
     assert dead["reason"] == "RuntimeError: the model broke"
 
 
+async def test_a_message_that_killed_every_reader_is_buried_unread(bus: MemoryBus) -> None:
+    async with open_house(bus, asleep=("red",), max_attempts=2) as house:
+        task = await house.client.submit("red")
+        async with bus.pull(house.consumers["red"]) as pull:
+            for _ in range(2):
+                (delivery,) = await pull.fetch(1)
+                await delivery.nak()
+        reader = asyncio.create_task(house.loops["red"].run())
+        answer = await house.client.result(task)
+        await house.loops["red"].stop(1.0)
+        await reader
+
+    assert answer.status is State.FAILED
+    assert "its process died each time" in answer.text
+    assert house.tools["red"].ran == 0
+
+
 async def test_the_deadline_answers_for_a_specialist_that_is_away(bus: MemoryBus) -> None:
     async with open_house(bus, asleep=("blue",)) as house:
         answer = await house.client.ask("red blue", deadline_s=1.0)

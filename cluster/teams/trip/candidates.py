@@ -94,9 +94,9 @@ class Candidates(msgspec.Struct, frozen=True, kw_only=True):
         departs = max((flight.departs for flight in self.back.values()), default=None)
         table: dict[dt.date, dict[Slot, list[str]]] = {}
         for day in self.days[:DAYS_LIMIT]:
-            open_ = {slot: self.open(day, slot, arrives, departs) for slot in SLOTS}
-            if kept := {slot: ids for slot, ids in open_.items() if ids}:
-                table[day] = kept
+            for slot in SLOTS:
+                if ids := self.open(day, slot, arrives, departs):
+                    table.setdefault(day, {})[slot] = ids
         return table
 
 

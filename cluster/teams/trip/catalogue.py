@@ -24,7 +24,7 @@ class Normals(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Catalogue:
-    """Travel, from the files in `catalogue/` and a timetable by rule."""
+    """Travel, from the files in `data/` and a timetable by rule."""
 
     def __init__(self) -> None:
         self._hotels = read("hotels", Hotel)
@@ -41,7 +41,7 @@ class Catalogue:
         return departures(origin.place, destination.place, day)
 
     async def hotels(self, city: City, check_in: dt.date, nights: int) -> Sequence[Hotel]:
-        """Hotels with rooms free on every night; about one night in seven a hotel is full."""
+        """Hotels with rooms free on every night; about one week in seven a hotel is full."""
         stay = [check_in + dt.timedelta(days=night) for night in range(nights)]
         return [
             msgspec.structs.replace(hotel, rooms_free=min(_rooms_free(hotel, night) for night in stay))
@@ -62,7 +62,7 @@ class Catalogue:
         normals, month = self._normals[city], day.month - 1
         return Weather(
             id=f"{normals.id}-{day}",
-            city=city,
+            city=str(city),
             day=day,
             min_c=normals.min_c[month],
             max_c=normals.max_c[month],
@@ -72,6 +72,6 @@ class Catalogue:
 
 
 def _rooms_free(hotel: Hotel, night: dt.date) -> int:
-    if draw(7, hotel.id, night) == 0:
+    if draw(7, hotel.id, *night.isocalendar()[:2]) == 0:
         return 0
     return 1 + draw(hotel.rooms, hotel.id, night, "rooms")

@@ -109,9 +109,14 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True, tag="forecast"):
 
     city: str
     days: tuple[Weather, ...]
+    #: What the asker must know of the days.
+    note: str | None = None
     source: str = SOURCE
 
     def __str__(self) -> str:
+        return "\n".join([self._told(), self.note] if self.note else [self._told()])
+
+    def _told(self) -> str:
         first = self.days[0]
         if any(str(day) != str(first) for day in self.days):
             return "\n".join([f"Weather in {self.city}:", *(f"- {date_text(day.day)}: {day}" for day in self.days)])

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-FOLDER = Path(__file__).with_name("catalogue")
+FOLDER = Path(__file__).with_name("data")
 
 #: What every record of the catalogue names as its source.
 SOURCE = "sample data"

@@ -54,8 +54,8 @@ async def find_flights(
     if not there:
         raise ToolFailed(tool=tool, reason=f"no flight from {origin} to {destination} on {date_text(depart)}")
     return Flights(
-        origin=origin,
-        destination=destination,
+        origin=str(origin),
+        destination=str(destination),
         time_zone=destination.place.time_zone,
         depart=depart,
         back=back,
@@ -99,7 +99,7 @@ async def find_hotels(
             reason=f"no room {stay} for {euros(max_price)} a night or less; the cheapest is {_least(free)}",
         )
     return Hotels(
-        city=city,
+        city=str(city),
         time_zone=city.place.time_zone,
         check_in=check_in,
         check_out=check_out,
@@ -132,7 +132,7 @@ async def find_sights(
     if not open_ and day and last:
         raise ToolFailed(tool=tool, reason=f"nothing of {theme!r} in {city} is open, {period(day, last)}")
     return Sights(
-        city=city,
+        city=str(city),
         time_zone=city.place.time_zone,
         first_day=day,
         last_day=last,
@@ -169,7 +169,7 @@ async def find_restaurants(
             reason=f"no {what} in {city} for {euros(max_price)} a person or less; the cheapest is {_least(open_)}",
         )
     return Restaurants(
-        city=city,
+        city=str(city),
         time_zone=city.place.time_zone,
         day=day,
         cuisine=cuisine,
@@ -188,8 +188,10 @@ async def forecast(
     """The weather of each day; today unless said otherwise, two weeks at most."""
     first = day or request.today
     _ahead("forecast", first, request)
-    days = _days(first, first + (nights or 0) * NIGHT)[:FORECAST_DAYS_LIMIT]
-    return Forecast(city=city, days=tuple([await travel.weather(city, each) for each in days]))
+    days = _days(first, first + (nights or 0) * NIGHT)
+    told = [await travel.weather(city, each) for each in days[:FORECAST_DAYS_LIMIT]]
+    note = f"The first {FORECAST_DAYS_LIMIT} days only." if len(days) > len(told) else None
+    return Forecast(city=str(city), days=tuple(told), note=note)
 
 
 async def add_event(

@@ -42,7 +42,7 @@ class EchoEngine:
 
 
 class WordEncoder:
-    """Calls the specialists a request names; calls it open if it says so."""
+    """Calls the specialists a request names; calls it open if it says so; thinks as long as it says: "think 2"."""
 
     model = "words"
 
@@ -51,6 +51,7 @@ class WordEncoder:
 
     async def route(self, text: str) -> Routing:
         words = set(re.findall(r"\w+", text))
+        await asyncio.sleep(seconds(text, "think"))
         return Routing(
             specialists={name: float(name in words) for name in ("one", "two", "three", "joiner")},
             open=float("open" in words),
@@ -63,9 +64,9 @@ class WordEncoder:
         pass
 
 
-def seconds(text: str) -> float:
-    """The seconds after "slow", or none."""
-    found = re.search(r"slow (\d+(?:\.\d+)?)", text)
+def seconds(text: str, word: str = "slow") -> float:
+    """The seconds after a word, or none."""
+    found = re.search(rf"{word} (\d+(?:\.\d+)?)", text)
     return float(found[1]) if found else 0.0
 
 
