@@ -113,7 +113,7 @@ def _dead_commands(commands: Any) -> None:
     _inherited(_add(verbs, "list", dead.list_, "list them (the default)"))
     for name, handler, about in (("show", dead.show, "show one"), ("retry", dead.retry, "send one on its way again")):
         verb = _inherited(_add(verbs, name, handler, about))
-        verb.add_argument("number", type=int, help="its number in the list")
+        verb.add_argument("number", type=_number, help="its number in the list")
 
 
 def _model_commands(commands: Any) -> None:
@@ -157,6 +157,12 @@ def _inherited(verb: Parser) -> Parser:
 def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65_535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port: use 0 to 65535")
+    return int(text)
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of the list")
     return int(text)
 
 

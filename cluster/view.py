@@ -204,7 +204,7 @@ def _found(finding: Finding) -> RenderableType:
 # ── The answer ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def show_answer(screen: Console, answer: Answer, *, tier: str | None = None, trace: str = "") -> None:
+def show_answer(screen: Console, answer: Answer, *, tier: str | None = None, trace: str = "", where: str = "") -> None:
     """The answer, what must be known of it, what it cost, and where to look closer."""
     style = MARKS[answer.status][1]
     title = Text(str(answer.status).replace("_", " "), style=style)
@@ -217,7 +217,7 @@ def show_answer(screen: Console, answer: Answer, *, tier: str | None = None, tra
         screen.print(Text(f"note: {note}", style="yellow"), soft_wrap=True)
     if answer.status is State.INPUT_REQUIRED:
         screen.print(Text(f"missing: {', '.join(answer.missing)}", style="yellow"), soft_wrap=True)
-        screen.print(Text(f'to go on: metier ask --task {answer.task_id} "..."', style="bold"), soft_wrap=True)
+        screen.print(Text(f'to go on: metier ask{where} --task {answer.task_id} "..."', style="bold"), soft_wrap=True)
     elif answer.missing:
         screen.print(Text(f"nothing came from: {', '.join(answer.missing)}", style="yellow"), soft_wrap=True)
     screen.print(Text(cost_line(answer.cost, tier), style="dim"), soft_wrap=True)

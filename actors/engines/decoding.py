@@ -7,15 +7,18 @@ token, a criterion ends the rows that have enough.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 import torch
 from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
+
+from metier.topics.errors import EngineFailed
 
 from .base import Prompt
 from .grammar import Matcher
@@ -41,6 +44,8 @@ class Row:
         self.finish: Literal["stop", "length"] | None = None
         self.confidence: float | None = None
         self.cancelled = False
+        #: What went wrong with this row alone.
+        self.error: EngineFailed | None = None
         #: Tokens the grammar forces next; the matcher has taken them already.
         self.forced: list[int] = []
         #: Each piece of text as it comes, in the reader's event loop; None when the row is finished.
@@ -55,12 +60,21 @@ class Row:
     @property
     def over(self) -> bool:
         """Whether no token is wanted any more."""
-        return self.finish is not None or self.cancelled
+        return self.finish is not None or self.cancelled or self.error is not None
 
     @property
     def room(self) -> int:
         """How many tokens may still come."""
         return self.prompt.max_tokens - len(self.tokens)
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """What goes wrong inside ends this row, not its batch."""
+        try:
+            yield
+        except EngineFailed as error:
+            self.error = error
+            self._loop.call_soon_threadsafe(self.pieces.put_nowait, None)
 
     def begin(self) -> None:
         """Looks at what the grammar forces before the model is asked."""
@@ -79,14 +93,13 @@ class Row:
         self._chance = None
         if self.forced:
             return self.forced[0]
-        if self.matcher is not None and self.matcher.mask(scores) > 1:
-            self._chance = 0.0  # free: its chance counts
+        free = self.matcher is not None and self.matcher.mask(scores) > 1
         if self.prompt.temperature > 0:
             chances = torch.softmax(scores.float().cpu() / self.prompt.temperature, dim=-1)
             token = int(torch.multinomial(chances, 1, generator=self._random))
         else:
             token = int(scores.argmax())
-        if self._chance is not None:
+        if free:
             self._chance = float((scores[token] - scores.logsumexp(dim=-1)).exp())
         return token
 
@@ -153,7 +166,9 @@ class _Choice(LogitsProcessor):
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         for row, row_scores in zip(self._rows, scores, strict=True):
-            if not row.over:
+            if row.over:
+                continue
+            with row.alone():
                 token = row.choose(row_scores)
                 row_scores.fill_(float("-inf"))
                 row_scores[token] = 0.0
@@ -169,7 +184,9 @@ class _Enough(StoppingCriteria):
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> Any:
         for row, token in zip(self._rows, input_ids[:, -1].tolist(), strict=True):
-            if not row.over:
+            if row.over:
+                continue
+            with row.alone():
                 row.take(token, self._ends)
         # A row alone comes out to have its forced tokens read in one pass instead of one pass each.
         alone = len(self._rows) == 1
@@ -182,7 +199,8 @@ def decode(generate: Callable[..., Any], rows: Sequence[Row], config: Generation
     pad, ends = config.pad_token_id, config.eos_token_id
     ends = ends if isinstance(ends, list) else [ends]
     for row in rows:
-        row.begin()
+        with row.alone():
+            row.begin()
     sequences = [row.ids + row.skip() for row in rows]
     width = max(map(len, sequences))
     ids = torch.tensor([[pad] * (width - len(ids)) + ids for ids in sequences], device=device)

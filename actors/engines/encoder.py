@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 LONGEST = 256
 
 
-class EncoderSettings(msgspec.Struct, frozen=True, kw_only=True):
+class EncoderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which encoder, and how it is run."""
 
     #: Directory of the base encoder, a BertModel.
@@ -83,7 +83,7 @@ def tokenize(tokenizer: Any, texts: Sequence[str]) -> Mapping[str, torch.Tensor]
     return dict(inputs)
 
 
-class MiniLmEncoder:
+class RouterEncoder:
     """Encoder of the BERT family. Of a text longer than 256 word pieces only the beginning is read."""
 
     def __init__(self, settings: EncoderSettings) -> None:

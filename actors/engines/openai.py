@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from openai.types.chat import ChatCompletionChunk
 
 
-class OpenAISettings(msgspec.Struct, frozen=True, kw_only=True):
+class OpenAISettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which endpoint, and how it is asked."""
 
     #: With its version, as in https://host/v1.
@@ -36,6 +36,8 @@ class OpenAISettings(msgspec.Struct, frozen=True, kw_only=True):
     max_concurrency: int = 8
     #: Reasoning models of OpenAI know only "max_completion_tokens", many other endpoints only "max_tokens".
     limit_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    #: The endpoint is one's own: what it reads leaves nobody's hands.
+    local: bool = False
 
 
 class OpenAIEngine:

@@ -8,7 +8,7 @@ import functools
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .decoding import Row
 
 
-class TransformersSettings(msgspec.Struct, frozen=True, kw_only=True):
+class TransformersSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which model, and how it is run."""
 
     #: Directory of the base model.
@@ -104,10 +104,10 @@ class TransformersEngine:
         try:
             while (text := await row.pieces.get()) is not None:
                 yield Piece(text)
+            if row.error is not None:
+                raise row.error
             if row.finish is None:
-                with self._failing():
-                    await answered
-                raise EngineFailed(model=self.model, reason="it was closed while it answered")
+                await self._explain(answered)
             yield self._completion(row)
         finally:
             row.cancelled = True
@@ -208,6 +208,12 @@ class TransformersEngine:
             return self._model.generate  # type: ignore[no-any-return]
         names = [row.prompt.adapter or "__base__" for row in rows]
         return functools.partial(self._adapters.generate, adapter_names=names)
+
+    async def _explain(self, answered: asyncio.Future[None]) -> NoReturn:
+        if not answered.cancelled():
+            with self._failing():
+                await answered
+        raise EngineFailed(model=self.model, reason="it was closed while it answered")
 
     def _completion(self, row: Row) -> Completion:
         return Completion(

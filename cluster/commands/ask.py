@@ -17,7 +17,7 @@ from metier.topics.messages import Answer, Context, Event, Privacy, State, Task
 from .. import telemetry
 from ..team import Team
 from ..view import Progress, console, show_answer, working
-from .session import connected
+from .session import connected, where_of
 
 #: Exit status by how the answer ended; 1 for all others.
 STATUS = {State.OK: 0, State.INPUT_REQUIRED: 3}
@@ -34,7 +34,11 @@ async def ask(options: Namespace) -> int:
     async with connected(options) as session:
         task = await _submit(session.client, options, *words)
         try:
-            answer = await (_waited if options.json else _watched)(session.client, task, session.team)
+            answer = (
+                await _waited(session.client, task)
+                if options.json
+                else await _watched(session.client, task, session.team, where_of(options))
+            )
         except asyncio.CancelledError:
             await session.client.cancel(task)
             raise
@@ -70,14 +74,14 @@ async def _submit(client: Client, options: Namespace, context: Context, deadline
     return await client.submit(options.text, context=context, deadline_s=deadline_s, privacy=privacy)
 
 
-async def _waited(client: Client, task: Task, team: Team) -> Answer:
+async def _waited(client: Client, task: Task) -> Answer:
     with working(console(stderr=True), "the team is at work"):
         answer = await client.result(task)
     print(as_json(answer))  # noqa: T201 - exactly one object, whatever the terminal
     return answer
 
 
-async def _watched(client: Client, task: Task, team: Team) -> Answer:
+async def _watched(client: Client, task: Task, team: Team, where: str) -> Answer:
     screen = console()
     with Progress(screen) as progress:
         async for item in client.follow(task):
@@ -85,7 +89,7 @@ async def _watched(client: Client, task: Task, team: Team) -> Answer:
                 progress.show(item)
                 continue
             progress.finish(item)
-            show_answer(screen, item, tier=dearest(team), trace=_trace_hint(team, item))
+            show_answer(screen, item, tier=dearest(team), trace=_trace_hint(team, item, where), where=where)
             return item
     raise AssertionError("follow ends with an answer or raises")
 
@@ -95,10 +99,10 @@ def dearest(team: Team) -> str | None:
     return max(team.escalation, key=lambda name: team.escalation[name].price_per_million_output_tokens, default=None)
 
 
-def _trace_hint(team: Team, answer: Answer) -> str:
+def _trace_hint(team: Team, answer: Answer, where: str) -> str:
     if endpoint := telemetry.endpoint_of(team.telemetry):
         return f"trace {answer.trace_id} went to {endpoint}"
-    return f"see how: metier trace {answer.task_id}" if answer.trace_id else ""
+    return f"see how: metier trace{where} {answer.task_id}" if answer.trace_id else ""
 
 
 def _date(text: str) -> dt.date:

@@ -48,3 +48,8 @@ async def connected(options: Namespace) -> AsyncIterator[Session]:
             yield Session(state, up, team, client)
     finally:
         telemetry.shutdown()
+
+
+def where_of(options: Namespace) -> str:
+    """The option that names the same team in a command we suggest; empty where none was needed."""
+    return f" --directory {options.directory}" if options.directory else ""

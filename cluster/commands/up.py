@@ -18,6 +18,7 @@ from metier.topics.errors import AlreadyUp, NotUp, Timeout, Unavailable
 from .. import team as teams
 from ..state import State, Up
 from ..view import Steps, console, working
+from .session import where_of
 
 #: The team that comes with Metier.
 TRIP = Path(teams.__file__).parent / "teams" / "trip" / "team.yaml"
@@ -65,7 +66,7 @@ def _say_ready(options: Namespace, running: Up, screen: Console) -> None:
     if options.json:
         print(msgspec.json.encode(running).decode(), flush=True)  # noqa: T201 - for machines
     screen.print(f"{READY} {running.nats_url}", style="bold green", markup=False, soft_wrap=True)
-    example = f'metier ask{_where(options)} "Plan a weekend in Paris, leaving from London on Friday"'
+    example = f'metier ask{where_of(options)} "Plan a weekend in Paris, leaving from London on Friday"'
     screen.print(f"Try:   {example}", markup=False, soft_wrap=True)
     screen.print("Ctrl-C stops everything.", style="dim")
 
@@ -103,7 +104,7 @@ async def _detached(options: Namespace, state: State) -> int:
         print(msgspec.json.encode(state.read()).decode())  # noqa: T201 - for machines
     else:
         screen.print(f"{ready}  (process {child.pid}, log {path})", markup=False, soft_wrap=True)
-        screen.print(f"Stop:  metier down{_where(options)}", markup=False)
+        screen.print(f"Stop:  metier down{where_of(options)}", markup=False)
     return 0
 
 
@@ -139,10 +140,6 @@ def _refuse_second(state: State) -> None:
 
 def _file(options: Namespace) -> Path:
     return Path(options.team or TRIP)
-
-
-def _where(options: Namespace) -> str:
-    return f" --directory {options.directory}" if options.directory else ""
 
 
 # ── Down ─────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -94,10 +94,8 @@ async def find_hotels(
         raise ToolFailed(tool=tool, reason=f"no hotel {stay} has {count(rooms, 'room')} free on every night")
     within = [hotel for hotel in free if max_price is None or hotel.price_eur <= max_price]
     if not within and max_price is not None:
-        raise ToolFailed(
-            tool=tool,
-            reason=f"no room {stay} for {euros(max_price)} a night or less; the cheapest is {_least(free)}",
-        )
+        reason = f"no room {stay} for {euros(max_price)} a night or less; the cheapest is {_least(free)}"
+        raise ToolFailed(tool=tool, reason=reason)
     return Hotels(
         city=str(city),
         time_zone=city.place.time_zone,
