@@ -15,7 +15,7 @@ from metier.topics.messages import Control, Deadline, Event, Result, State
 from metier.topics.outbox import Output
 from metier.topics.streams import Consumer
 
-from . import policy
+from . import answers, policy
 from .actor import Tell
 
 
@@ -44,8 +44,9 @@ class Aggregator:
         return None
 
     async def handle(self, message: Result | Deadline, delivery: Delivery, tell: Tell) -> Sequence[Output]:
-        """What this message makes next. Seen before, it says the same again: a crash between record and send loses no step.
+        """What this message makes next.
 
+        Seen before, it says the same again: a crash between record and send loses no step.
         Results of one task may share one write, so each message answers for its own step of it alone.
         """
         before, after = await self._step(message)
@@ -53,7 +54,7 @@ class Aggregator:
             return []
         again = before is after and delivery.attempt > 1
         if after.status:
-            return [policy.answer(after, self._roster)] if again or not before.status else []
+            return [answers.answer(after, self._roster)] if again or not before.status else []
         if isinstance(message, Deadline):
             return []
         node = after.nodes[message.node]
@@ -76,7 +77,7 @@ class Aggregator:
             )
         except UnknownTask:
             return ()
-        return [policy.answer(plan, self._roster)]
+        return [answers.answer(plan, self._roster)]
 
     async def _step(self, message: Result | Deadline) -> tuple[Plan, Plan]:
         """Records a message: the plan right before it, and right after it."""
@@ -92,7 +93,8 @@ class Aggregator:
             return after
 
         await self._ledger.change(message.tenant, message.task_id, message.turn, step)
-        assert before is not None and after is not None
+        assert before is not None
+        assert after is not None
         span = trace.get_current_span()
         if span.is_recording():
             span.set_attribute(tracing.TASK, message.task_id)

@@ -42,7 +42,7 @@ def call_schema(offers: Sequence[Offer]) -> dict[str, Any]:
 
 
 def parse_call(offers: Sequence[Offer], output: str) -> tuple[str, dict[str, Any]]:
-    """Tool name and arguments of an output that obeys `call_schema(offers)`. Raises msgspec.DecodeError if cut short."""
+    """Tool name and arguments of an output that obeys `call_schema(offers)`. Raises DecodeError if it was cut short."""
     if len(offers) == 1:
         return offers[0].name, msgspec.json.decode(output, type=dict[str, Any])
     call = msgspec.json.decode(output, type=_Call)

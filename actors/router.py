@@ -19,7 +19,7 @@ from metier.topics.outbox import Later, Output
 from metier.topics.streams import Consumer
 from metier.topics.subjects import Subjects
 
-from . import policy
+from . import answers, policy
 from .actor import Tell
 from .engines.base import Encoder
 
@@ -85,7 +85,7 @@ class Router:
     def give_up(self, message: Task, delivery: Delivery, state: State, reason: str) -> Sequence[Output]:
         """The answer, at once: without a plan nobody else would give it."""
         task = accepted(message, delivery)
-        return [policy.unplanned(task, state, reason, tracing.trace_id(trace.get_current_span()))]
+        return [answers.unplanned(task, state, reason, tracing.trace_id(trace.get_current_span()))]
 
     async def cancel(self, control: Control) -> Sequence[Output]:
         """Nothing: the aggregator answers."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, Observation
 
-from metier.actors.actor import Loop
+from metier.actors.loop import Loop
 from metier.topics.bus import Bus, Lag
 from metier.topics.messages import Presence
 

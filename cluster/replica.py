@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from metier.actors.actor import Loop
+from metier.actors.loop import Loop
 from metier.actors.engines.base import Encoder, Engine
 from metier.topics import jetstream
 from metier.topics.errors import BusUnavailable, Unavailable

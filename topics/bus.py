@@ -59,13 +59,25 @@ class Delivery(Protocol):
     """One copy of a message handed to one actor. It is settled exactly once: ack, nak or term."""
 
     @property
-    def subject(self) -> str: ...
+    def subject(self) -> str:
+        """Where it was published."""
+        ...
+
     @property
-    def payload(self) -> bytes: ...
+    def payload(self) -> bytes:
+        """What was published."""
+        ...
+
     @property
-    def headers(self) -> Mapping[str, str]: ...
+    def headers(self) -> Mapping[str, str]:
+        """Trace context and whatever else came with it."""
+        ...
+
     @property
-    def sequence(self) -> int: ...
+    def sequence(self) -> int:
+        """Its place in the stream, from 1."""
+        ...
+
     @property
     def at(self) -> dt.datetime:
         """When the stream stored the message, in UTC."""

@@ -73,7 +73,7 @@ class Client:
         )
 
     async def follow_up(self, task: Task | str, text: str, *, deadline_s: float = 30.0) -> Task:
-        """Publishes what a task was missing; the same task continues. Raises InvalidInput if it does not wait for it."""
+        """Publishes what a task was missing; the same task continues. Raises InvalidInput if it waits for nothing."""
         task_id = task if isinstance(task, str) else task.task_id
         answer = await self.answer(task_id)
         if answer.status is not State.INPUT_REQUIRED:

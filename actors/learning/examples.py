@@ -167,9 +167,7 @@ class Phrasebook:
         for name in labels:
             made = self._answered(made, name, language, split, rng)
         calls = {name: self._call(made, name) for name in labels if name in self.team.specialists}
-        return Example(
-            text=made.text, labels=labels, open=not labels, calls=calls, language=language, source=source
-        )
+        return Example(text=made.text, labels=labels, open=not labels, calls=calls, language=language, source=source)
 
     def _answered(self, made: Sentence, name: str, language: str, split: Split, rng: random.Random) -> Sentence:
         """Half of the requests that lack something are followed by the asker's answer, on a line of its own."""
@@ -196,7 +194,7 @@ def generate(
     book: Phrasebook, count: int, split: Split, seed: int, weights: Mapping[str, float], french: float = 0.4
 ) -> list[Example]:
     """Examples without repetition. `weights` are for groups by how many specialists they need: "1", "2", "3+", "open"."""
-    rng = random.Random(f"{seed}/{split}")  # noqa: S311 - nothing here is secret
+    rng = random.Random(f"{seed}/{split}")
     seen: set[str] = set()
     made: list[Example] = []
     for _ in range(count * 20):

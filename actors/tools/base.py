@@ -77,7 +77,9 @@ class Tool(Protocol):
     """Something a specialist can do."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What the model calls it by."""
+        ...
 
     def offer(self, request: Request) -> Offer | None:
         """The tool for this request; None if it has nothing to offer here."""

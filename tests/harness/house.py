@@ -9,9 +9,10 @@ from typing import Any
 
 import msgspec
 
-from metier.actors.actor import Actor, Loop
+from metier.actors.actor import Actor
 from metier.actors.aggregator import Aggregator
 from metier.actors.expert import Expert
+from metier.actors.loop import Loop
 from metier.actors.policy import Roster, Tier
 from metier.actors.router import Router
 from metier.actors.specialist import Specialist

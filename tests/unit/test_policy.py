@@ -5,9 +5,10 @@ from __future__ import annotations
 import datetime as dt
 
 import pytest
-from metier.actors import policy
-from metier.actors.actor import pause_s
+
+from metier.actors import answers, policy
 from metier.actors.engines.base import Routing
+from metier.actors.loop import pause_s
 from metier.actors.policy import Roster, Tier
 from metier.topics.ledger import Node, Plan
 from metier.topics.messages import Escalation, Finding, Privacy, Result, State, Subtask, Task, Tokens
@@ -103,7 +104,7 @@ def test_the_last_result_closes_the_plan() -> None:
 def test_a_question_to_the_asker_closes_the_turn_without_the_joiner() -> None:
     asks = result("flights", State.INPUT_REQUIRED, text="", missing=("origin",))
     after = merged(plan("flights", "hotels", "secretary"), result("hotels"), asks)
-    answer = policy.answer(after, ROSTER)
+    answer = answers.answer(after, ROSTER)
 
     assert answer.status is State.INPUT_REQUIRED
     assert answer.missing == ("flights.origin",)
@@ -170,7 +171,7 @@ def test_the_answer_is_what_the_last_nodes_found() -> None:
         result("hotels"),
         result("secretary"),
     )
-    answer = policy.answer(done, ROSTER)
+    answer = answers.answer(done, ROSTER)
 
     assert answer.status is State.OK
     assert answer.text == "secretary found"
@@ -179,7 +180,7 @@ def test_the_answer_is_what_the_last_nodes_found() -> None:
 
 def test_cost_compares_with_the_same_tokens_on_the_dearest_tier() -> None:
     tokens = (Tokens(model="slm", prompt=1_000_000, output=100_000, seconds=2.0),)
-    cost = policy.cost(merged(plan("flights"), result("flights", tokens=tokens)), ROSTER)
+    cost = answers.cost(merged(plan("flights"), result("flights", tokens=tokens)), ROSTER)
 
     assert cost.usd == 0
     assert cost.large_model_usd == pytest.approx(3.0)
@@ -188,7 +189,7 @@ def test_cost_compares_with_the_same_tokens_on_the_dearest_tier() -> None:
 
 def test_a_stand_in_is_named_in_the_notes() -> None:
     tokens = (Tokens(model="tiny", stand_in=True),)
-    answer = policy.answer(merged(plan("flights"), result("flights", tokens=tokens)), ROSTER)
+    answer = answers.answer(merged(plan("flights"), result("flights", tokens=tokens)), ROSTER)
 
     assert answer.notes == ("No large model is configured: tiny, the small base model, answered in its place.",)
 

@@ -1,0 +1,115 @@
+"""What the bench stores: one JSON file for each run, in these shapes."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+
+import msgspec
+
+
+class Machine(msgspec.Struct, frozen=True, kw_only=True):
+    """Where and with what a run was made."""
+
+    date: dt.datetime
+    #: Of the repository; with "+" if files differ from it.
+    revision: str
+    system: str
+    cpu: str
+    #: Cores this process may use.
+    cores: int
+    memory_gib: float
+    #: Processes that wanted a core, on average over the minute before the run.
+    load: float
+    versions: dict[str, str]
+
+
+class Latency(msgspec.Struct, frozen=True, kw_only=True):
+    """Time of a task with one in flight."""
+
+    tasks: int
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+
+
+class Load(msgspec.Struct, frozen=True, kw_only=True):
+    """Many tasks at once."""
+
+    in_flight: int
+    tasks: int
+    seconds: float
+    per_s: float
+    #: CPU time per task by process.
+    cpu_ms: dict[str, float]
+
+
+class Side(msgspec.Struct, frozen=True, kw_only=True):
+    """One way to do the same task."""
+
+    one: Latency
+    three: Latency
+    #: Of tasks for three specialists.
+    load: Load
+
+
+class Traffic(msgspec.Struct, frozen=True, kw_only=True):
+    """What a task for three specialists puts on the broker."""
+
+    #: Messages of one task by kind.
+    messages: dict[str, int]
+    #: Their payloads and headers.
+    size_bytes: dict[str, int]
+    #: Those the sender waits for; those that are pulled and acknowledged.
+    awaited: int
+    pulled: int
+    #: What the server counted per task under load: acknowledgements and pull requests included.
+    server_in: float
+    server_out: float
+
+
+class Path(msgspec.Struct, frozen=True, kw_only=True):
+    """The way of a task with models that return at once."""
+
+    metier: Side
+    handles: Side
+    #: The JetStream traffic alone.
+    nats_py: Side
+    adapter: Side
+    traffic: Traffic
+
+
+class Start(msgspec.Struct, frozen=True, kw_only=True):
+    """Seconds from `metier up`."""
+
+    ready_s: float
+    first_answer_s: float
+
+
+class Memory(msgspec.Struct, frozen=True, kw_only=True):
+    """One process after one answered task: its own pages, and all it maps."""
+
+    name: str
+    uss_mib: float
+    rss_mib: float
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """One run."""
+
+    machine: Machine
+    path: Path | None = None
+    #: By team.
+    start: dict[str, Start] | None = None
+    #: Of the trip team.
+    memory: list[Memory] | None = None
+
+
+def latency(seconds: Sequence[float]) -> Latency:
+    """Percentiles by nearest rank."""
+    ordered = sorted(seconds)
+
+    def at(share: float) -> float:
+        return round(1000 * ordered[min(len(ordered) - 1, int(share * len(ordered)))], 3)
+
+    return Latency(tasks=len(ordered), p50_ms=at(0.50), p95_ms=at(0.95), p99_ms=at(0.99))

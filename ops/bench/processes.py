@@ -1,0 +1,66 @@
+"""The processes of a running team by name, and what they use."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Mapping
+
+import psutil
+
+from metier.cluster.state import Up
+
+CLIENT, BROKER, RAY = "client", "nats-server", "ray"
+#: Serve names a replica's process so, then application and deployment.
+_REPLICA = "ray::ServeReplica:"
+
+
+def named(up: Up) -> dict[int, str]:
+    """Every process of the team by id, this one included: the actor's name, the broker, or a part of Ray."""
+    found = {os.getpid(): CLIENT, up.nats_pid: BROKER, up.pid: "metier up"}
+    for process in psutil.Process(up.pid).children(recursive=True):
+        if process.pid not in found:
+            found[process.pid] = _name(process)
+    return found
+
+
+def _name(process: psutil.Process) -> str:
+    try:
+        command = process.cmdline()
+    except psutil.NoSuchProcess:
+        return RAY
+    title = command[0] if command else process.name()
+    if title.startswith(_REPLICA):
+        app, _, deployment = title.removeprefix(_REPLICA).partition(":")
+        return app if app == deployment else f"{app}: {deployment}"
+    script = next((part for part in command[1:] if part.endswith(".py")), title)
+    return f"{RAY}: {os.path.basename(script).removeprefix('ray::')}"  # noqa: PTH119 - a title, not a path
+
+
+class Clock:
+    """CPU time of the processes of a team, from its making on."""
+
+    def __init__(self, processes: Mapping[int, str]) -> None:
+        self._processes = {pid: psutil.Process(pid) for pid in processes}
+        self._names = processes
+        self._began = self._read()
+
+    def used_s(self) -> Counter[str]:
+        """Seconds since; all of Ray and Serve that is no replica counts as one."""
+        used: Counter[str] = Counter()
+        for pid, seconds in self._read().items():
+            name = self._names[pid]
+            used[RAY if name.startswith((RAY, "metier")) else name] += seconds - self._began[pid]
+        return used
+
+    def _read(self) -> dict[int, float]:
+        found = {}
+        for pid, process in list(self._processes.items()):
+            try:
+                times = process.cpu_times()
+            except psutil.NoSuchProcess:
+                del self._processes[pid]
+                continue
+            found[pid] = time.process_time() if pid == os.getpid() else times.user + times.system
+        return found
