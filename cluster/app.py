@@ -1,4 +1,4 @@
-"""From a team to Serve applications: one for each actor and each shared model, so that one changes without the others."""
+"""From a team to Serve applications: one for each actor and each shared model, so that one changes alone."""
 
 from __future__ import annotations
 
@@ -52,28 +52,37 @@ def applications(team: Team, settings: Settings) -> list[tuple[str, serve.Applic
 
 def _actor(team: Team, name: str, settings: Settings) -> serve.Application:
     section = build.section(team, name)
-    deployment = serve.deployment(Replica).options(
+    deployment = _deployment(
+        Replica,
         name=name,
         user_config=msgspec.to_builtins(section),
         graceful_shutdown_timeout_s=GRACE_S + 5,
         **_options(section.resources),
         **_size(team, name, section.replicas, settings),
     )
-    return deployment.bind(team, name, settings)
+    application: serve.Application = deployment.bind(team, name, settings)
+    return application
 
 
 def _model(team: Team, name: str, settings: Settings) -> serve.Application:
     model = team.models[name]
-    deployment = serve.deployment(pool.ModelServer).options(
+    deployment = _deployment(
+        pool.ModelServer,
         name=pool.app_name(name),
         user_config={},
-        # Prompts beyond one batch wait here, in the engine's own queue.
-        max_ongoing_requests=4 * model.batch,
+        # The bus bounds what is asked at once; what is beyond one batch waits in the engine's own queue.
+        max_ongoing_requests=10_000,
         graceful_shutdown_timeout_s=5,
         **_options(model.resources),
-        **_calls(model.replicas),
+        **_calls(model.replicas, model.batch),
     )
-    return deployment.bind(team, name, team.telemetry, settings.directory)
+    application: serve.Application = deployment.bind(team, name, team.telemetry, settings.directory)
+    return application
+
+
+def _deployment(kind: type[Any], **options: Any) -> Any:
+    """A deployment of a class of an installed module: pickled by its name, not with what its module holds."""
+    return serve.deployment(**options)(kind)
 
 
 def _options(resources: Resources) -> dict[str, Any]:
@@ -97,7 +106,7 @@ def _size(team: Team, name: str, size: Replicas, settings: Settings) -> dict[str
     if size.min == size.max:
         return {"num_replicas": size.max}
     consumer = build.consumer(team, name)
-    policy = AutoscalingPolicy(
+    policy = AutoscalingPolicy(  # type: ignore[no-untyped-call]
         policy_function=ByLag,
         policy_kwargs={
             "url": settings.nats_url,
@@ -113,9 +122,13 @@ def _size(team: Team, name: str, size: Replicas, settings: Settings) -> dict[str
     return {"autoscaling_config": _autoscaling(size, policy=policy)}
 
 
-def _calls(size: Replicas) -> dict[str, Any]:
+def _calls(size: Replicas, batch: int) -> dict[str, Any]:
     """The same for models, which are called: Serve counts their requests itself."""
-    return {"num_replicas": size.max} if size.min == size.max else {"autoscaling_config": _autoscaling(size)}
+    return (
+        {"num_replicas": size.max}
+        if size.min == size.max
+        else {"autoscaling_config": _autoscaling(size, target_ongoing_requests=batch)}
+    )
 
 
 def _autoscaling(size: Replicas, **more: Any) -> AutoscalingConfig:

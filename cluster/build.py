@@ -137,7 +137,12 @@ def tools(team: Team, name: str, directory: str | Path = ".") -> list[Tool]:
     found = [load(team, path) for path in team.specialists[name].tools]
     functions = [tool for tool in found if not inspect.isclass(tool)]
     provided = providers(team, {argument for function in functions for argument in _injected(function)}, directory)
-    return [tool() if inspect.isclass(tool) else FunctionTool(tool, provided) for tool in found]
+    return [_tool(tool, provided) for tool in found]
+
+
+def _tool(found: Any, provided: Mapping[str, object]) -> Tool:
+    """A class is a tool of its own; a function becomes one."""
+    return found() if inspect.isclass(found) else FunctionTool(found, provided)  # type: ignore[return-value]
 
 
 async def mcp_tools(team: Team, name: str) -> list[Tool]:

@@ -110,14 +110,15 @@ async def _explain(answer: Answer, directory: Path, screen: Console) -> None:
 
 
 async def _spans(folder: Path, trace_id: str) -> list[traces.Record]:
-    """The trace once no span is missing: every parent that is named is there."""
+    """The trace once no span is missing: the answer was sent, and every parent that is named is there."""
     limit = time.monotonic() + SPANS_S
     while True:
         telemetry.flush()
         records = traces.read(folder, trace_id)
         known = {record.span for record in records}
-        whole = bool(records) and all(not record.parent or record.parent in known for record in records)
-        if whole or time.monotonic() > limit:
+        sent = any(record.name == "send answer" for record in records)
+        whole = all(not record.parent or record.parent in known for record in records)
+        if (sent and whole) or time.monotonic() > limit:
             return records
         await asyncio.sleep(0.1)
 

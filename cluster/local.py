@@ -21,7 +21,7 @@ from metier.topics.subjects import Subjects
 
 from . import build, models, processes
 from .replica import Settings
-from .server import PORT, nats_server
+from .server import PORT, Server, nats_server
 from .state import State, Up
 from .team import Team
 
@@ -38,6 +38,10 @@ OBJECT_STORE_BYTES = 80 * 1024 * 1024
 #: Read by Ray and Serve when they are imported, here and in every worker.
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
+    # Ray's own answer to SIGTERM is a stack trace and the end, with nothing put away.
+    "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",
+    # Ray would have every actor give way to whatever else the machine does, the broker included.
+    "RAY_worker_niceness": "0",
     # An actor's loop runs on Serve's own, which is uvloop's: a thread between them would only pass messages on.
     "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
     "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
@@ -71,18 +75,22 @@ async def up(
             progress("nats", "ready")
             settings = Settings(nats_url=server.url, directory=str(state.path))
             async with _ray(team, settings, state, progress) as address:
-                found = Up(
-                    pid=os.getpid(),
-                    nats_url=server.url,
-                    nats_pid=server.pid,
-                    monitor_url=server.monitor_url,
-                    ray_address=address,
-                    team=str(Path(file).resolve()),
-                    root=team.root,
-                    started_at=dt.datetime.now(dt.UTC),
-                )
-                state.write(found)
-                yield found
+                running = _running(team, file, server, address)
+                state.write(running)
+                yield running
+
+
+def _running(team: Team, file: str | Path, server: Server, address: str) -> Up:
+    return Up(
+        pid=os.getpid(),
+        nats_url=server.url,
+        nats_pid=server.pid,
+        monitor_url=server.monitor_url,
+        ray_address=address,
+        team=str(Path(file).resolve()),
+        root=team.root,
+        started_at=dt.datetime.now(dt.UTC),
+    )
 
 
 @contextmanager
@@ -158,9 +166,9 @@ def _start(team: Team, state: State) -> str:
         for name, amount in {"CPU": section.resources.cpus, **section.resources.custom}.items():
             wanted[name] = wanted.get(name, 0.0) + amount * section.replicas.max
     # What the file asks of a cluster, this machine says it has: a team for ten nodes runs on one, slowly.
-    # Ray starts as many workers in advance as there are CPUs, while the rest of it still gets ready: one for each actor.
+    # As many workers as CPUs start in advance, while the rest of Ray gets ready: one for each actor.
     cpus = max(len(sections) + 1, math.ceil(wanted.pop("CPU")))
-    context = ray.init(
+    context: Any = ray.init(
         "local",
         num_cpus=cpus,
         resources=wanted or None,
@@ -170,7 +178,7 @@ def _start(team: Team, state: State) -> str:
         logging_level=logging.ERROR,
         namespace="metier",
     )
-    info: dict[str, Any] = context.address_info
+    info = context.address_info
     logs = state.logs / "ray"
     logs.unlink(missing_ok=True)
     logs.symlink_to(Path(info["session_dir"]) / "logs")

@@ -15,9 +15,14 @@ from metier.topics.errors import InvalidTeam, InvalidValue
 from .names import construct, load
 from .team import Model, Team
 
+
 def shared(team: Team) -> tuple[str, ...]:
     """The models that have a deployment of their own. A hosted model has none: reaching it costs no memory."""
-    used = {team.router.model, *(s.model for s in team.specialists.values()), *(t.model for t in team.escalation.values())}
+    used = {
+        team.router.model,
+        *(s.model for s in team.specialists.values()),
+        *(t.model for t in team.escalation.values()),
+    }
     return tuple(
         name
         for name, model in team.models.items()
@@ -30,6 +35,12 @@ def check(team: Team, name: str) -> None:
     model = team.models[name]
     if model.engine in ("transformers", "encoder"):
         _files(team, name)
+        folders = {f"models.{name}.adapters.{adapter}": where for adapter, where in model.adapters.items()}
+        if model.engine == "encoder":
+            folders["router.heads"] = team.router.heads
+        for place, folder in folders.items():
+            if not Path(team.path(folder)).is_dir():
+                raise InvalidTeam(path=place, reason=f"there is no folder {team.path(folder)}")
     elif model.engine != "openai":
         _class(team, name)
 
@@ -44,7 +55,6 @@ def engine(team: Team, name: str) -> Engine:
         options: dict[str, Any] = {"threads": int(model.resources.cpus) or _cores()} | model.options
         return TransformersEngine(
             _settings(
-                team,
                 name,
                 TransformersSettings,
                 path=str(path),
@@ -57,7 +67,7 @@ def engine(team: Team, name: str) -> Engine:
     if model.engine == "openai":
         from metier.actors.engines.openai import OpenAIEngine, OpenAISettings
 
-        return OpenAIEngine(_settings(team, name, OpenAISettings, **model.options))
+        return OpenAIEngine(_settings(name, OpenAISettings, **model.options))
     return _own(team, name)  # type: ignore[no-any-return]
 
 
@@ -71,7 +81,6 @@ def encoder(team: Team, name: str) -> Encoder:
     path = _files(team, name)
     return RouterEncoder(
         _settings(
-            team,
             name,
             EncoderSettings,
             path=str(path),
@@ -106,11 +115,11 @@ def _files(team: Team, name: str) -> Path:
         raise InvalidTeam(path=f"models.{name}.source", reason=error) from error
 
 
-def _settings(team: Team, name: str, kind: type[Any], **values: Any) -> Any:
+def _settings(model: str, kind: type[Any], /, **values: Any) -> Any:
     try:
         return msgspec.convert(values, kind)
     except msgspec.ValidationError as error:
-        raise InvalidTeam(path=f"models.{name}.options", reason=error) from error
+        raise InvalidTeam(path=f"models.{model}.options", reason=error) from error
 
 
 def is_local(model: Model) -> bool:
@@ -120,5 +129,3 @@ def is_local(model: Model) -> bool:
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0))
-
-

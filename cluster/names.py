@@ -37,5 +37,3 @@ def construct(place: str, make: Callable[..., Any], options: Mapping[str, Any]) 
     except TypeError as error:
         raise InvalidTeam(path=place, reason=error) from error
     return make(**options)
-
-

@@ -51,7 +51,7 @@ async def end(processes: list[Process], grace_s: float = 3.0) -> list[Process]:
     """Waits until all are gone and kills those that are not; returns the killed."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(grace_s):
-            while any(process.alive for process in processes):
+            while any(process.alive for process in processes):  # noqa: ASYNC110 - not all are our children
                 await asyncio.sleep(0.02)
     left = [process for process in processes if process.alive]
     for process in left:
@@ -61,8 +61,8 @@ async def end(processes: list[Process], grace_s: float = 3.0) -> list[Process]:
 
 
 def _all() -> Iterator[Process]:
-    for entry in os.listdir("/proc"):
-        if entry.isdigit() and (process := _read(int(entry))):
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and (process := _read(int(entry.name))):
             yield process
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from metier.actors.loop import Loop
 from metier.actors.engines.base import Encoder, Engine
+from metier.actors.loop import Loop
 from metier.topics import jetstream
 from metier.topics.errors import BusUnavailable, Unavailable
 from metier.topics.subjects import Subjects

@@ -125,7 +125,7 @@ async def _answering(process: Process, ports: Path, port: int, logs: Path) -> Se
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(START_LIMIT_S):
             while process.returncode is None:
-                written = next(ports.glob("*.ports"), None)
+                written = _written(ports)
                 with contextlib.suppress(OSError, msgspec.DecodeError):
                     if written:
                         found = msgspec.json.decode(written.read_bytes(), type=_Ports)
@@ -133,6 +133,10 @@ async def _answering(process: Process, ports: Path, port: int, logs: Path) -> Se
                         return Server(pid=process.pid, url=found.nats[0], monitor_url=found.monitoring[0])
                 await asyncio.sleep(0.01)
     raise BusUnavailable(url=url, reason=f"nats-server did not start; it wrote {log}")
+
+
+def _written(ports: Path) -> Path | None:
+    return next(ports.glob("*.ports"), None)
 
 
 async def _greeted(url: str) -> None:

@@ -1,10 +1,10 @@
 """The state directory of a local team: who runs it, the broker's store, traces, logs.
 
-    up.json    the running team, written once it answers
-    lock       held by the process that runs it, for as long as it lives: the kernel lets go, however it ends
-    nats/      JetStream's files: accepted tasks survive the next `up`
-    traces/    spans, without an OTLP endpoint
-    logs/      what nats-server and Ray wrote
+up.json    the running team, written once it answers
+lock       held by the process that runs it, for as long as it lives: the kernel lets go, however it ends
+nats/      JetStream's files: accepted tasks survive the next `up`
+traces/    spans, without an OTLP endpoint
+logs/      what nats-server and Ray wrote
 """
 
 from __future__ import annotations

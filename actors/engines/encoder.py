@@ -22,6 +22,7 @@ import msgspec
 
 from metier.topics.errors import EngineFailed, ModelMissing
 
+from .adapters import attach
 from .base import Routing
 from .batch import Batcher
 from .sources import PULL, Manifest
@@ -142,9 +143,7 @@ class RouterEncoder:
         model: Any = BertModel.from_pretrained(self._settings.path, add_pooling_layer=False)
         self._check(heads, weights, model.config.hidden_size)
         if (folder / "adapter" / "adapter_config.json").is_file():
-            from peft import PeftModel
-
-            model = PeftModel.from_pretrained(model, str(folder / "adapter")).merge_and_unload()
+            model = attach(model, {"router": str(folder / "adapter")}, self.model).merge_and_unload()
         self._tokenizer = AutoTokenizer.from_pretrained(self._settings.path)
         self._heads, self._weights, self._model = heads, weights, model.eval()
 

@@ -14,6 +14,7 @@ import msgspec
 
 from metier.topics.errors import EngineFailed, ModelMissing
 
+from .adapters import attach
 from .base import Completion, Piece, Prompt, Turn
 from .batch import Batcher
 from .sources import PULL
@@ -150,21 +151,8 @@ class TransformersEngine:
             eos_token_id=model.generation_config.eos_token_id,
             pad_token_id=self._tokenizer.pad_token_id,
         )
-        self._adapters = self._load_adapters(model)
+        self._adapters = attach(model, settings.adapters, settings.name) if settings.adapters else None
         self._model = model.eval()
-
-    def _load_adapters(self, model: Any) -> Any:
-        from peft import PeftModel
-
-        adapters: Any = None
-        for name, path in self._settings.adapters.items():
-            if not (Path(path) / "adapter_config.json").is_file():
-                raise EngineFailed(model=self.model, reason=f"no adapter in {path}")
-            if adapters is None:
-                adapters = PeftModel.from_pretrained(model, path, adapter_name=name)
-            else:
-                adapters.load_adapter(path, adapter_name=name)
-        return adapters.eval() if adapters is not None else None
 
     def _check(self, prompt: Prompt) -> None:
         if self._model is None:

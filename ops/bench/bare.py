@@ -134,12 +134,15 @@ async def nats_py(url: str, tasks: Mapping[str, Task]) -> AsyncIterator[Callable
     await _ensure(url, root)
     connection = await nats.connect(url)
     js = connection.jetstream()
-    pulls = {
-        kind: await js.pull_subscribe_bind(durable=kind, stream=Subjects(root).stream(stream))
-        for kind, stream in QUEUES.items()
-    }
+    # Subscriptions for each task in flight: of two that fetch on one, the first takes what the second asked for.
+    free: list[dict[str, Any]] = []
 
     async def ask(text: str) -> None:
+        pulls = free.pop() if free else {kind: await _bound(js, root, kind) for kind in QUEUES}
+        await send(text, pulls)
+        free.append(pulls)
+
+    async def send(text: str, pulls: Mapping[str, Any]) -> None:
         task_id, last = uuid4().hex, 0
         for index, sent in enumerate(tasks[text]):
             subject, payload, headers = sent.filled(root, task_id, index)
@@ -158,6 +161,10 @@ async def nats_py(url: str, tasks: Mapping[str, Task]) -> AsyncIterator[Callable
         yield ask
     finally:
         await connection.close()
+
+
+async def _bound(js: Any, root: str, kind: str) -> Any:
+    return await js.pull_subscribe_bind(durable=kind, stream=Subjects(root).stream(QUEUES[kind]))
 
 
 # ── Metier's adapter ─────────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,19 +1,17 @@
 """The same graph as plain Ray Serve handles: composed deployments, no bus, nothing stored.
 
-After https://docs.ray.io/en/latest/serve/model_composition.html: each deployment holds handles on the next, and responses
-are passed on as they are, so that Serve awaits them. One replica each, no CPU reserved, room for all requests: as
-Metier's own replicas, and on the same Ray with the same settings.
+After https://docs.ray.io/en/latest/serve/model_composition.html: each deployment holds handles on the next,
+and responses are passed on as they are, so that Serve awaits them. One replica each, no CPU reserved, room for all
+requests: as Metier's own replicas, and on the same Ray with the same settings.
 """
 
 from __future__ import annotations
 
-import os
+import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
-
-from metier.cluster.local import ENVIRONMENT
 
 NAME = "handles"
 SPECIALISTS = ("red", "green", "blue")
@@ -32,7 +30,7 @@ class Router:
         """The answer."""
         words = set(text.split())
         findings = [handle.remote(text) for name, handle in self._specialists.items() if name in words]
-        answer: dict[str, Any] = await self._aggregator.remote(text, *findings)
+        answer: dict[str, Any] = await self._aggregator.remote(text, *await asyncio.gather(*findings))
         return answer
 
 
@@ -56,30 +54,27 @@ class Aggregator:
 
 
 @asynccontextmanager
-async def deployed(address: str) -> AsyncIterator[Ask]:
-    """The graph on a Ray that runs; yields what asks it."""
-    os.environ.update(ENVIRONMENT)  # read when Ray is imported
-    import ray
-    from ray import serve
+async def deployed() -> AsyncIterator[Ask]:
+    """The graph on the Ray that this process runs; yields what asks it."""
+    from ray import cloudpickle, serve
 
     # Replicas do not have this folder on their path.
-    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    ray.init(address=address, namespace="metier", log_to_driver=False, logging_level="ERROR")
-    options = {"max_ongoing_requests": 512, "ray_actor_options": {"num_cpus": 0}}
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[no-untyped-call]
+    options: dict[str, Any] = {"max_ongoing_requests": 512, "ray_actor_options": {"num_cpus": 0}}
 
     def bound(kind: type[Any], name: str, *arguments: Any, **handles: Any) -> Any:
-        return serve.deployment(kind).options(name=name, **options).bind(*arguments, **handles)
+        return serve.deployment(name=name, **options)(kind).bind(*arguments, **handles)
+
+    specialists = {name: bound(Specialist, name, name) for name in SPECIALISTS}
+    router = bound(Router, "router", bound(Aggregator, "aggregator"), **specialists)
+    await asyncio.to_thread(serve.run, router, name=NAME, route_prefix=None)
+    handle = serve.get_app_handle(NAME)
+
+    async def ask(text: str) -> None:
+        answer = await handle.remote(text)
+        assert answer["status"] == "ok"
 
     try:
-        specialists = {name: bound(Specialist, name, name) for name in SPECIALISTS}
-        aggregator = bound(Aggregator, "aggregator")
-        serve.run(bound(Router, "router", aggregator, **specialists), name=NAME, route_prefix=None)
-        handle = serve.get_app_handle(NAME)
-
-        async def ask(text: str) -> None:
-            answer = await handle.remote(text)
-            assert answer["status"] == "ok"
-
         yield ask
     finally:
-        ray.shutdown()
+        await asyncio.to_thread(serve.delete, NAME)

@@ -9,8 +9,6 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import psutil
-
 from metier.cluster.server import binary
 
 from .figures import Machine
@@ -26,7 +24,7 @@ def describe() -> Machine:
         system=f"{platform.system()} {platform.release()}",
         cpu=_cpu(),
         cores=len(os.sched_getaffinity(0)),
-        memory_gib=round(psutil.virtual_memory().total / 2**30, 1),
+        memory_gib=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         load=round(os.getloadavg()[0], 2),
         versions={
             "python": platform.python_version(),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 import time
 import urllib.request
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -13,16 +13,15 @@ from typing import Any
 
 import msgspec
 
-from metier.cluster import telemetry
+from metier.cluster import local, telemetry
+from metier.cluster import team as teams
 from metier.cluster.state import Up
-from metier.cluster.team import Telemetry
 from metier.topics.client import Client, connect
 from metier.topics.messages import State
 from metier.topics.subjects import Subjects
 
 from . import bare, figures, handles, processes
 from .figures import Load, Side
-from .start import running
 
 TEAM = Path(__file__).parent / "team" / "team.yaml"
 ONE = "Ask red for a weekend in Paris, leaving from London on Friday"
@@ -50,7 +49,7 @@ class Contender:
         self.seconds: dict[str, list[float]] = {ONE: [], THREE: []}
         self.done = 0
         self.loaded_s = 0.0
-        self.cpu_s: Counter[str] = Counter()
+        self.cpu_s: dict[str, float] = {}
 
     async def one_by_one(self, text: str, count: int) -> None:
         """Tasks with one in flight."""
@@ -71,11 +70,12 @@ class Contender:
 
         await asyncio.gather(*(ask_on() for _ in range(IN_FLIGHT)))
         self.loaded_s += time.perf_counter() - began
-        self.cpu_s += clock.used_s()
+        for name, used in clock.used_s().items():
+            self.cpu_s[name] = self.cpu_s.get(name, 0.0) + used
 
     def side(self) -> Side:
         """What was measured."""
-        cpu_ms = {name: round(1000 * used / self.done, 3) for name, used in self.cpu_s.most_common()}
+        cpu_ms = {name: round(1000 * used / self.done, 3) for name, used in self.cpu_s.items()}
         return Side(
             one=figures.latency(self.seconds[ONE]),
             three=figures.latency(self.seconds[THREE]),
@@ -93,8 +93,11 @@ async def measure(seconds: float, tell: Tell) -> figures.Path:
     """All contenders in turns, on one broker and one Ray. `seconds` of load for each."""
     async with AsyncExitStack() as stack:
         tell("starting the bench team")
-        up, directory, *_ = await stack.enter_async_context(running(TEAM))
-        telemetry.setup(service="client", telemetry=Telemetry(), directory=str(directory))
+        directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="metier-bench-"))
+        team = teams.read(TEAM)
+        # In this process: handles need the Ray that Metier runs on.
+        up = await stack.enter_async_context(local.up(team, file=TEAM, directory=directory, port=0))
+        telemetry.setup(service="client", telemetry=team.telemetry, directory=directory)
         stack.callback(telemetry.shutdown)
         client = await stack.enter_async_context(connect(up.nats_url, subjects=Subjects(up.root)))
         tell("watching one task")
@@ -102,7 +105,7 @@ async def measure(seconds: float, tell: Tell) -> figures.Path:
         tell("deploying the same graph as handles")
         asks: dict[str, Any] = {
             "metier": _asking(client),
-            "handles": await stack.enter_async_context(handles.deployed(up.ray_address)),
+            "handles": await stack.enter_async_context(handles.deployed()),
             "nats_py": await stack.enter_async_context(bare.nats_py(up.nats_url, tasks)),
             "adapter": await stack.enter_async_context(bare.adapter(up.nats_url, tasks)),
         }

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
 from collections.abc import Mapping
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 
 from metier.cluster.state import Up
 
@@ -18,7 +17,7 @@ _REPLICA = "ray::ServeReplica:"
 
 def named(up: Up) -> dict[int, str]:
     """Every process of the team by id, this one included: the actor's name, the broker, or a part of Ray."""
-    found = {os.getpid(): CLIENT, up.nats_pid: BROKER, up.pid: "metier up"}
+    found = {up.pid: "metier up", up.nats_pid: BROKER, os.getpid(): CLIENT}
     for process in psutil.Process(up.pid).children(recursive=True):
         if process.pid not in found:
             found[process.pid] = _name(process)
@@ -46,16 +45,16 @@ class Clock:
         self._names = processes
         self._began = self._read()
 
-    def used_s(self) -> Counter[str]:
+    def used_s(self) -> dict[str, float]:
         """Seconds since; all of Ray and Serve that is no replica counts as one."""
-        used: Counter[str] = Counter()
+        used: dict[str, float] = {}
         for pid, seconds in self._read().items():
-            name = self._names[pid]
-            used[RAY if name.startswith((RAY, "metier")) else name] += seconds - self._began[pid]
+            name = RAY if self._names[pid].startswith((RAY, "metier")) else self._names[pid]
+            used[name] = used.get(name, 0.0) + seconds - self._began[pid]
         return used
 
     def _read(self) -> dict[int, float]:
-        found = {}
+        found: dict[int, float] = {}
         for pid, process in list(self._processes.items()):
             try:
                 times = process.cpu_times()
@@ -64,3 +63,12 @@ class Clock:
                 continue
             found[pid] = time.process_time() if pid == os.getpid() else times.user + times.system
         return found
+
+
+def held(pid: int) -> tuple[int, int] | None:
+    """Bytes of its own pages, and of all it maps; None if it is gone."""
+    try:
+        info = psutil.Process(pid).memory_full_info()
+    except psutil.NoSuchProcess:
+        return None
+    return info.uss, info.rss

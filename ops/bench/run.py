@@ -7,7 +7,6 @@ python ops/bench/run.py --readme      rewrites README.md from the newest stored 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
 from pathlib import Path
 

@@ -77,8 +77,7 @@ def _cpu(path: figures.Path) -> Section:
     names = sorted({name for side in sides.values() for name in side.load.cpu_ms})
     names.sort(key=lambda name: -max(side.load.cpu_ms.get(name, 0) for side in sides.values()))
     rows = [["process", *sides]]
-    for name in names:
-        rows.append([name, *(_number(side.load.cpu_ms.get(name)) for side in sides.values())])
+    rows += [[name, *(_number(side.load.cpu_ms.get(name)) for side in sides.values())] for name in names]
     rows.append(["all", *(_number(sum(side.load.cpu_ms.values())) for side in sides.values())])
     return Section("CPU ms per task for three specialists, under load", rows)
 

@@ -8,8 +8,8 @@ import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,21 @@ escalation:
 """
 
 
+async def start(directory: Path, *arguments: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "metier.cluster.cli", *arguments),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "METIER_DIRECTORY": str(directory)},
+    )
+
+
+async def run(directory: Path, *arguments: str) -> tuple[int | None, str, str]:
+    process = await start(directory, *arguments)
+    out, error = await asyncio.wait_for(process.communicate(), 20)
+    return process.returncode, out.decode(), error.decode()
+
+
 class Metier:
     """A house that is up, and the command line on it."""
 
@@ -45,18 +60,8 @@ class Metier:
         self.house = house
         self.directory = directory
 
-    async def start(self, *arguments: str) -> asyncio.subprocess.Process:
-        return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "metier.cluster.cli", *arguments),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env={**os.environ, "METIER_DIRECTORY": str(self.directory)},
-        )
-
     async def run(self, *arguments: str) -> tuple[int | None, str, str]:
-        process = await self.start(*arguments)
-        out, error = await asyncio.wait_for(process.communicate(), 20)
-        return process.returncode, out.decode(), error.decode()
+        return await run(self.directory, *arguments)
 
     async def json(self, *arguments: str) -> Any:
         status, out, error = await self.run(*arguments, "--json")
@@ -64,22 +69,30 @@ class Metier:
         return msgspec.json.decode(out)
 
 
-@asynccontextmanager
-async def metier(server: NatsServer, tmp_path: Path, **options: Any) -> AsyncIterator[Metier]:
+@contextmanager
+def up(server: NatsServer, tmp_path: Path) -> Iterator[State]:
+    """A state directory that says the house is up."""
     file = tmp_path / "team.yaml"
     file.write_text(TEAM)
     state = State(tmp_path / "state")
-    up = Up(
-        pid=os.getpid(),
-        nats_url=server.url,
-        nats_pid=0,
-        team=str(file),
-        root=SUBJECTS.root,
-        started_at=dt.datetime.now(dt.UTC),
-    )
+    with state.claim():
+        state.write(
+            Up(
+                pid=os.getpid(),
+                nats_url=server.url,
+                nats_pid=0,
+                team=str(file),
+                root=SUBJECTS.root,
+                started_at=dt.datetime.now(dt.UTC),
+            )
+        )
+        yield state
+
+
+@asynccontextmanager
+async def metier(server: NatsServer, tmp_path: Path, **options: Any) -> AsyncIterator[Metier]:
     async with connect(server.url, name="house", subjects=SUBJECTS) as bus, open_house(bus, **options) as house:
-        with state.claim():
-            state.write(up)
+        with up(server, tmp_path) as state:
             yield Metier(house, state.path)
 
 
@@ -89,7 +102,7 @@ async def one(own_server: NatsServer, tmp_path: Path) -> AsyncIterator[Metier]:
         yield running
 
 
-async def test_ask_shows_who_worked_then_the_answer_and_its_cost(one: Metier):
+async def test_ask_shows_who_worked_then_the_answer_and_its_cost(one: Metier) -> None:
     status, out, error = await one.run("ask", "red green blue mixer")
 
     assert (0, "") == (status, error)
@@ -100,14 +113,14 @@ async def test_ask_shows_who_worked_then_the_answer_and_its_cost(one: Metier):
     assert re.search(r"see how: metier trace [0-9a-f]{32}", out)
 
 
-async def test_ask_as_json_is_exactly_one_object(one: Metier):
+async def test_ask_as_json_is_exactly_one_object(one: Metier) -> None:
     answer = await one.json("ask", "red mixer")
 
     assert ("ok", ["red"]) == (answer["status"], answer["plan"]["nodes"][1]["needs"])
     assert {"red", "mixer"} == set(answer["results"])
 
 
-async def test_ask_says_when_no_large_model_answered(one: Metier):
+async def test_ask_says_when_no_large_model_answered(one: Metier) -> None:
     answer = await one.json("ask", "what is Baroque?")
 
     assert ["No large model is configured: instant model, the small base model, answered in its place."] == answer[
@@ -115,13 +128,13 @@ async def test_ask_says_when_no_large_model_answered(one: Metier):
     ]
 
 
-async def test_an_empty_text_is_refused_before_anything_is_sent(one: Metier):
+async def test_an_empty_text_is_refused_before_anything_is_sent(one: Metier) -> None:
     status, _, error = await one.run("ask", " ")
 
     assert (2, "error: The text is empty: a task needs at least one word.\n") == (status, error)
 
 
-async def test_trace_draws_the_task_from_the_client_to_the_answer(own_server: NatsServer, tmp_path: Path):
+async def test_trace_draws_the_task_from_the_client_to_the_answer(own_server: NatsServer, tmp_path: Path) -> None:
     async with metier(own_server, tmp_path) as one:
         asked = await one.json("ask", "red")
         status, out, _ = await one.run("trace", asked["task_id"])
@@ -131,9 +144,9 @@ async def test_trace_draws_the_task_from_the_client_to_the_answer(own_server: Na
     assert re.search(r"invoke_workflow +client +━+", out)
 
 
-async def test_ctrl_c_ends_ask_quietly_and_cancels_the_task(own_server: NatsServer, tmp_path: Path):
+async def test_ctrl_c_ends_ask_quietly_and_cancels_the_task(own_server: NatsServer, tmp_path: Path) -> None:
     async with metier(own_server, tmp_path, red=InstantEngine({}, pause_s=30)) as one:
-        process = await one.start("ask", "red")
+        process = await start(one.directory, "ask", "red")
         assert process.stdout is not None
         async with asyncio.timeout(10):
             while b"red: at work" not in await process.stdout.readline():
@@ -146,12 +159,18 @@ async def test_ctrl_c_ends_ask_quietly_and_cancels_the_task(own_server: NatsServ
     assert "cancelled" == answers[0]["status"]
 
 
-async def test_status_shows_every_actor_of_the_file_also_one_that_is_down(own_server: NatsServer, tmp_path: Path):
+async def waits(one: Metier, actor: str) -> int:
+    return (await one.house.bus.lag(one.house.consumers[actor])).waiting
+
+
+async def test_status_shows_every_actor_of_the_file_also_one_that_is_down(
+    own_server: NatsServer, tmp_path: Path
+) -> None:
     async with metier(own_server, tmp_path, asleep=("blue",)) as one:
         await one.house.client.ask("red")
         await one.house.client.submit("blue")
         async with asyncio.timeout(5):
-            while not (await one.house.bus.lag(one.house.consumers["blue"])).waiting:
+            while not await waits(one, "blue"):  # noqa: ASYNC110 - a broker tells nobody what waits
                 await asyncio.sleep(0.01)
         told = await one.json("status")
         _, out, _ = await one.run("status")
@@ -164,7 +183,7 @@ async def test_status_shows_every_actor_of_the_file_also_one_that_is_down(own_se
     assert "team house" in out
 
 
-async def test_a_dead_message_is_listed_shown_and_sent_again(one: Metier):
+async def test_a_dead_message_is_listed_shown_and_sent_again(one: Metier) -> None:
     subject = SUBJECTS.task("default", "interactive")
     await one.house.bus.publish(Publication(subject, b'{"type":"task/9","text":"red"}', {"From": "a hand"}))
     await stored(one.house.bus, streams.DEAD, SUBJECTS.everything("dead"), 1)
@@ -172,7 +191,7 @@ async def test_a_dead_message_is_listed_shown_and_sent_again(one: Metier):
     listed = await one.json("dead")
     _, out, _ = await one.run("dead", "show", "1")
     again = await one.json("dead", "retry", "1")
-    after = await stored(one.house.bus, streams.DEAD, SUBJECTS.everything("dead"), 1)
+    after = await stored(one.house.bus, streams.DEAD, SUBJECTS.everything("dead"), 1)  # it died again
 
     assert [(1, "router", "This task has version 9; this Metier reads version 1.")] == [
         (dead["number"], dead["actor"], dead["reason"]) for dead in listed
@@ -180,20 +199,21 @@ async def test_a_dead_message_is_listed_shown_and_sent_again(one: Metier):
     assert '{"type":"task/9","text":"red"}' in out
     assert "From: a hand" in out
     assert {"number": 1, "subject": subject} == again
-    assert "task/9" in str(msgspec.json.encode(after[0])) or after[0]["reason"] == listed[0]["reason"]
+    assert (subject, listed[0]["reason"]) == (after[0]["subject"], after[0]["reason"])
 
 
-async def test_a_dead_message_that_is_not_there_is_an_error(one: Metier):
+async def test_a_dead_message_that_is_not_there_is_an_error(one: Metier) -> None:
     status, _, error = await one.run("dead", "show", "7")
 
     assert (1, "error: No dead message has number 7.\n") == (status, error)
 
 
-async def test_a_broker_that_is_gone_is_one_line(own_server: NatsServer, tmp_path: Path):
-    async with metier(own_server, tmp_path) as one:
-        own_server.stop()
-        status, _, error = await one.run("status")
-        own_server.start()
+async def test_a_broker_that_is_gone_is_one_line(own_server: NatsServer, tmp_path: Path) -> None:
+    own_server.stop()
+    with up(own_server, tmp_path) as state:
+        status, _, error = await run(state.path, "status")
 
     assert 1 == status
-    assert f"error: No NATS server answers at {own_server.url}" in error
+    assert error.startswith("error: ")
+    assert f"127.0.0.1:{own_server.port}" in error
+    assert 1 == error.count("\n")

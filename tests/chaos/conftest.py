@@ -14,7 +14,7 @@ __all__ = ["client", "echo_team"]
 
 
 @pytest.fixture
-async def client(echo_team: LocalTeam) -> AsyncIterator[Client]:  # noqa: F811 - a fixture is asked for by its name
+async def client(echo_team: LocalTeam) -> AsyncIterator[Client]:
     up = echo_team.ready()
     async with connect(up.nats_url, subjects=Subjects(up.root)) as found:
         yield found

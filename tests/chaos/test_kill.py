@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from typing import cast
 
 import pytest
 
 from harness.local_team import LocalTeam
 from metier.topics.client import Client
 from metier.topics.codec import decode, encode
-from metier.topics.messages import Answer, Control, Event, Presence, State, Task
+from metier.topics.messages import Answer, Control, Presence, State, Task
 from metier.topics.streams import ANSWERS
 
 BACK_S = 45.0
@@ -65,8 +64,7 @@ async def seen(client: Client, task: Task, what: str, node: str) -> None:
     async for item in client.follow(task):
         if isinstance(item, Answer):
             raise AssertionError(f"it was answered before {node} was {what}: {item.text}")
-        event = cast(Event, item)
-        if (event.what, event.node) == (what, node):
+        if (item.what, item.node) == (what, node):
             return
 
 

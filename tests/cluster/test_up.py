@@ -63,10 +63,11 @@ async def test_a_second_team_in_the_same_directory_is_refused(echo_team: LocalTe
 
 
 async def test_a_busy_port_is_named_with_the_option_that_changes_it(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as busy, pytest.raises(PortInUse) as refused:
+    with socket.create_server(("127.0.0.1", 0)) as busy:
         port = busy.getsockname()[1]
-        async with local.up(team.read(ECHO), file=ECHO, directory=tmp_path / "state", port=port):
-            pass
+        with pytest.raises(PortInUse) as refused:
+            async with local.up(team.read(ECHO), file=ECHO, directory=tmp_path / "state", port=port):
+                pass
 
     assert f"Port {port} is in use: stop what listens there, or choose another with --port." == str(refused.value)
 

@@ -46,7 +46,7 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 )
 def test_what_cannot_be_is_one_line_and_a_status(
     arguments: list[str], status: int, words: str, capsys: pytest.CaptureFixture[str]
-):
+) -> None:
     assert status == run(arguments)
 
     said = capsys.readouterr()
@@ -56,7 +56,7 @@ def test_what_cannot_be_is_one_line_and_a_status(
     assert words in said.err
 
 
-def test_an_unknown_key_in_a_team_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_an_unknown_key_in_a_team_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "team.yaml"
     file.write_text("name: x\ncolour: red\n")
 
@@ -64,7 +64,7 @@ def test_an_unknown_key_in_a_team_file_is_named(tmp_path: Path, capsys: pytest.C
     assert "colour" in capsys.readouterr().err
 
 
-def test_help_of_every_command_ends_well(capsys: pytest.CaptureFixture[str]):
+def test_help_of_every_command_ends_well(capsys: pytest.CaptureFixture[str]) -> None:
     for command in ("up", "down", "status", "ask", "trace", "dead", "models", "demo"):
         with pytest.raises(SystemExit) as ended:
             parser().parse_args([command, "--help"])
@@ -72,7 +72,7 @@ def test_help_of_every_command_ends_well(capsys: pytest.CaptureFixture[str]):
     assert "usage: metier demo" in capsys.readouterr().out
 
 
-def test_options_of_a_noun_stand_before_or_after_its_verb():
+def test_options_of_a_noun_stand_before_or_after_its_verb() -> None:
     before = parser().parse_args(["dead", "--directory", "d", "--json", "list"])
     after = parser().parse_args(["dead", "list", "--directory", "d", "--json"])
 
@@ -81,14 +81,14 @@ def test_options_of_a_noun_stand_before_or_after_its_verb():
 
 def test_models_are_listed_with_their_state(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     monkeypatch.setenv("METIER_MODELS", str(tmp_path))
 
     assert 0 == run(["models"])
     assert "To get what is missing: metier models pull" in capsys.readouterr().out
 
 
-def test_models_as_json_are_one_list(capsys: pytest.CaptureFixture[str]):
+def test_models_as_json_are_one_list(capsys: pytest.CaptureFixture[str]) -> None:
     run(["models", "list", "--json"])
 
     assert {"smollm2-135m-instruct", "all-minilm-l6-v2"} == {
@@ -96,7 +96,7 @@ def test_models_as_json_are_one_list(capsys: pytest.CaptureFixture[str]):
     }
 
 
-def test_words_are_relative_to_what_the_options_say():
+def test_words_are_relative_to_what_the_options_say() -> None:
     said = context(
         parser().parse_args(["ask", "x", "--date", "2026-07-01", "--home", "Lyon", "--time-zone", "Europe/Paris"])
     )
@@ -104,13 +104,13 @@ def test_words_are_relative_to_what_the_options_say():
     assert ("2026-07-01", "Lyon", "Europe/Paris") == (str(said.date), said.home, said.time_zone)
 
 
-def test_the_time_zone_is_this_machines_unless_said(monkeypatch: pytest.MonkeyPatch):
+def test_the_time_zone_is_this_machines_unless_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "Asia/Tokyo")
 
     assert "Asia/Tokyo" == local_time_zone()
 
 
-def test_an_answer_as_json_always_has_the_same_keys():
+def test_an_answer_as_json_always_has_the_same_keys() -> None:
     cost = Cost(usd=0, large_model_usd=0, prompt_tokens=0, output_tokens=0, model_seconds=0)
     answer = Answer(
         task_id="t", tenant="default", turn=1, status=State.OK, text="", plan=PlanGraph(nodes=()), results={},
@@ -122,7 +122,7 @@ def test_an_answer_as_json_always_has_the_same_keys():
     ] == list(msgspec.json.decode(as_json(answer)))  # fmt: skip
 
 
-def test_a_process_that_ended_is_not_alive():
+def test_a_process_that_ended_is_not_alive() -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)  # it is a zombie now
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from metier.actors.engines.grammar import LlGuidance, Matcher
-from metier.topics.errors import EngineFailed
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
+
+from metier.actors.engines.grammar import LlGuidance, Matcher
+from metier.topics.errors import EngineFailed
 
 TRIP = {
     "type": "object",
@@ -27,7 +28,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
     bytewise = Tokenizer(models.BPE({symbol: at for at, symbol in enumerate(alphabet)}, []))
     bytewise.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bytewise.decoder = decoders.ByteLevel()
-    return PreTrainedTokenizerFast(tokenizer_object=bytewise, eos_token="<end>")
+    return PreTrainedTokenizerFast(tokenizer_object=bytewise, eos_token="<end>")  # type: ignore[no-untyped-call]
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +86,7 @@ def test_a_key_of_160_values_allows_each_of_them(grammar: LlGuidance, tokenizer:
 
 
 def test_a_schema_that_cannot_be_a_grammar_is_refused_with_the_reason(grammar: LlGuidance) -> None:
-    with pytest.raises(EngineFailed, match="the JSON Schema cannot be made a grammar: .*nonsense"):
+    with pytest.raises(EngineFailed, match=r"the JSON Schema cannot be made a grammar: .*nonsense"):
         grammar.compile({"type": "nonsense"})
 
 

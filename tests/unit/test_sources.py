@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
 from metier.actors.engines.sources import KNOWN, Source, Step, directory, find, parse, pull
 from metier.topics.errors import InvalidValue, ModelMissing, Unavailable
 

@@ -62,25 +62,25 @@ def shown(screen: Console) -> str:
 # ── One task ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_plan_is_one_line():
+def test_a_plan_is_one_line() -> None:
     assert "flights, hotels; secretary after flights, hotels" == graph(PLAN)
 
 
-def test_a_finished_specialist_is_one_line_with_its_seconds():
+def test_a_finished_specialist_is_one_line_with_its_seconds() -> None:
     done = event("finished", state=State.OK, text="\nTrain 9012, 08:31\nmore", seconds=0.214)
 
     assert "flights: ok in 0.21 s: Train 9012, 08:31" == line_of(done)
 
 
-def test_tokens_are_no_line_of_their_own():
+def test_tokens_are_no_line_of_their_own() -> None:
     assert line_of(event("tokens", text="Ba")) is None
 
 
-def test_the_first_line_is_the_first_that_says_something():
+def test_the_first_line_is_the_first_that_says_something() -> None:
     assert "Train" == first_line("\n  \n Train \nBus")
 
 
-def test_output_that_is_no_terminal_has_no_control_codes():
+def test_output_that_is_no_terminal_has_no_control_codes() -> None:
     screen = console()
     with Progress(screen) as progress:
         progress.show(event("planned", node="", plan=PLAN))
@@ -92,7 +92,7 @@ def test_output_that_is_no_terminal_has_no_control_codes():
     assert "Go by train." in shown(screen)
 
 
-def test_text_of_a_model_is_never_read_as_markup():
+def test_text_of_a_model_is_never_read_as_markup() -> None:
     screen = console(terminal=True)
 
     show_answer(screen, answer(text="[red]not red[/red] [/] :smile:"))
@@ -100,7 +100,7 @@ def test_text_of_a_model_is_never_read_as_markup():
     assert "[red]not red[/red] [/] :smile:" in shown(screen)
 
 
-def test_a_terminal_shows_each_node_with_its_call_at_the_end():
+def test_a_terminal_shows_each_node_with_its_call_at_the_end() -> None:
     screen = console(terminal=True)
     found = Finding(
         state=State.OK,
@@ -114,7 +114,7 @@ def test_a_terminal_shows_each_node_with_its_call_at_the_end():
     assert "no result" in shown(screen)
 
 
-def test_lost_events_do_not_lose_the_answer():
+def test_lost_events_do_not_lose_the_answer() -> None:
     with Progress(console(terminal=True)) as progress:
         progress.show(event("finished", node="hotels", state=State.OK, text="Hotel"))
         progress.finish(answer())
@@ -122,7 +122,7 @@ def test_lost_events_do_not_lose_the_answer():
     assert State.OK is progress.work["hotels"].state
 
 
-def test_tokens_gather_until_the_node_ends():
+def test_tokens_gather_until_the_node_ends() -> None:
     with Progress(console()) as progress:
         for text in ("Bar", "oque"):
             progress.show(event("tokens", node="large", text=text))
@@ -130,7 +130,7 @@ def test_tokens_gather_until_the_node_ends():
     assert "Baroque" == progress.work["large"].text
 
 
-def test_missing_input_shows_the_command_that_goes_on():
+def test_missing_input_shows_the_command_that_goes_on() -> None:
     screen = console()
 
     show_answer(screen, answer(status=State.INPUT_REQUIRED, missing=("flights.origin",)))
@@ -139,7 +139,7 @@ def test_missing_input_shows_the_command_that_goes_on():
     assert 'metier ask --task t1 "..."' in shown(screen)
 
 
-def test_a_note_is_shown():
+def test_a_note_is_shown() -> None:
     screen = console()
 
     show_answer(screen, answer(notes=("No large model is configured.",)))
@@ -147,7 +147,7 @@ def test_a_note_is_shown():
     assert "note: No large model is configured." in shown(screen)
 
 
-def test_cost_is_compared_with_the_large_model():
+def test_cost_is_compared_with_the_large_model() -> None:
     cost = Cost(usd=0, large_model_usd=0.01234, prompt_tokens=10, output_tokens=4, model_seconds=0.5)
 
     assert (
@@ -156,11 +156,11 @@ def test_cost_is_compared_with_the_large_model():
     ) == cost_line(cost, "large")
 
 
-def test_without_a_price_there_is_no_comparison():
+def test_without_a_price_there_is_no_comparison() -> None:
     assert "$0.0000 here · 10 tokens read, 4 written, 0.5 s of models" == cost_line(FREE, "large")
 
 
-def test_steps_are_lines_where_nobody_looks():
+def test_steps_are_lines_where_nobody_looks() -> None:
     screen = console()
     with Steps(screen) as steps:
         steps.tell("ray", "starting")
@@ -172,43 +172,43 @@ def test_steps_are_lines_where_nobody_looks():
 # ── Tables ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_an_actor_without_a_replica_is_down():
+def test_an_actor_without_a_replica_is_down() -> None:
     row = rows({"hotels": Lag(waiting=3, in_flight=0)}, [])[0]
 
     assert (0, 3, "down") == (row.replicas, row.waiting, row.note)
 
 
-def test_replicas_of_an_actor_add_up():
+def test_replicas_of_an_actor_add_up() -> None:
     row = rows({"hotels": Lag(0, 0)}, [presence("hotels"), presence("hotels", p99_ms=9.0), presence("router")])[0]
 
     assert (2, 4, 1.0, 9.0) == (row.replicas, row.handled, row.rate, row.p99_ms)
 
 
-def test_a_stand_in_is_told_once():
+def test_a_stand_in_is_told_once() -> None:
     note = "stand-in: no large model is configured"
 
     assert note == rows({"large": Lag(0, 0)}, [presence("large", note=note), presence("large", note=note)])[0].note
 
 
-def test_a_span_stands_below_its_parent():
+def test_a_span_stands_below_its_parent() -> None:
     records = [record("b", "a", 1), record("root"), record("a", "root", 1), record("c", "root", 5)]
 
     assert [(0, "root"), (1, "a"), (2, "b"), (1, "c")] == [(depth, r.span) for depth, r in tree(records)]
 
 
-def test_a_span_whose_parent_is_not_kept_is_a_root():
+def test_a_span_whose_parent_is_not_kept_is_a_root() -> None:
     assert [(0, "a")] == [(depth, r.span) for depth, r in tree([record("a", "elsewhere")])]
 
 
-def test_a_bar_lies_where_its_time_was():
+def test_a_bar_lies_where_its_time_was() -> None:
     assert "  ━━━━━   " == bar(record("a", start_ms=2, end_ms=7), 0, 10_000_000, 10)
 
 
-def test_a_bar_is_never_nothing_and_never_too_long():
+def test_a_bar_is_never_nothing_and_never_too_long() -> None:
     assert "         ━" == bar(record("a", start_ms=10, end_ms=10), 0, 10_000_000, 10)
 
 
-def test_a_failed_span_says_why():
+def test_a_failed_span_says_why() -> None:
     screen = console()
     screen.print(waterfall("t", [record("root"), record("a", "root", error="ToolFailed: no such city")], width=100))
 
@@ -216,7 +216,7 @@ def test_a_failed_span_says_why():
     assert "2 spans" in shown(screen)
 
 
-def test_an_age_is_told_in_its_largest_unit():
+def test_an_age_is_told_in_its_largest_unit() -> None:
     assert ["5 s", "2 min", "3 h", "2 d"] == [
         age(dt.timedelta(seconds=s).total_seconds()) for s in (5, 130, 9999, 180_000)
     ]
