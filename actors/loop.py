@@ -170,7 +170,9 @@ class Loop:
         if delivery.attempt > self.actor.consumer.max_attempts:
             return await self._bury(message, delivery, "every attempt ended without a word: its process died each time")
         try:
-            await self._outbox.send(await self._outputs(message, delivery))
+            outputs = await self._outputs(message, delivery)
+            await self._outbox.send(outputs)
+            self.record.used(outputs)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told, tried again and buried at last
             log.warning("attempt %d failed: %s", delivery.attempt, error, extra={"action": "attempt_error"})
             _blame(error)

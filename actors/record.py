@@ -6,10 +6,12 @@ import os
 import socket
 import time
 from collections import deque
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from metier.topics.messages import Presence
+from metier.topics.messages import Presence, Usage
+from metier.topics.outbox import Output
 
 if TYPE_CHECKING:
     from .actor import Actor
@@ -36,6 +38,12 @@ class Record:
         self.handled += 1
         self.failed += not ok
         self._recent.append((time.monotonic(), seconds))
+
+    def used(self, outputs: Sequence[Output]) -> None:
+        """Notes the tokens that a handled message says it used."""
+        for output in outputs:
+            if isinstance(output, Usage):
+                self.output_tokens += sum(tokens.output for tokens in output.tokens)
 
     def presence(self, actor: Actor, in_flight: int) -> Presence:
         """The replica as `status` shows it."""

@@ -47,10 +47,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     rank: int = 16
     alpha: int = 32
     targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
-    #: The first layer that is adapted; those below are left as they are, and need no gradients.
-    first_layer: int = 10
-    #: Lessons a step.
-    pack: int = 4
+    batch: int = 4
     learning_rate: float = 6e-4
     warmup: float = 0.05
     clip: float = 1.0
@@ -72,18 +69,6 @@ class Tokens(msgspec.Struct, frozen=True):
     ids: list[int]
     #: How many of them are the prompt.
     prompt: int
-    specialist: str = ""
-
-
-class Pack(msgspec.Struct, frozen=True):
-    """Lessons of one specialist in one row: what they share is read once, and none sees another. N tokens, C of calls."""
-
-    ids: torch.Tensor  # [1, N]
-    positions: torch.Tensor  # [1, N]
-    sees: torch.Tensor  # [1, 1, N, N]
-    #: Where a token of a call is to be foretold, and which.
-    sources: torch.Tensor  # [C]
-    targets: torch.Tensor  # [C]
 
 
 def lessons(team: Team, examples: Sequence[Example], limit: int, seed: int) -> list[Lesson]:
@@ -110,51 +95,31 @@ def tokens(tokenizer: PreTrainedTokenizerBase, lesson: Lesson) -> Tokens:
     """Prompt and call as token ids; the call ends with the end of the turn."""
     prompt = prompt_ids(tokenizer, lesson.turns)
     call = tokenizer(lesson.call + str(tokenizer.eos_token), add_special_tokens=False)["input_ids"]
-    return Tokens(prompt + list(call), len(prompt), lesson.specialist)
+    return Tokens(prompt + list(call), len(prompt))
 
 
-def packs(items: Sequence[Tokens], size: int, seed: int) -> list[Pack]:
-    """Packs of a specialist each, in random order."""
-    rng = random.Random(f"{seed}/packs")  # noqa: S311
-    made: list[Pack] = []
-    for specialist in sorted({item.specialist for item in items}):
-        own = [item for item in items if item.specialist == specialist]
-        made += [pack(own[at : at + size]) for at in range(0, len(own), size)]
+def batches(items: Sequence[Tokens], size: int, seed: int) -> list[list[Tokens]]:
+    """Batches of about equal lengths, in random order."""
+    rng = random.Random(f"{seed}/batches")
+    made: list[list[Tokens]] = []
+    for start in range(0, len(items), size * 32):
+        block = sorted(items[start : start + size * 32], key=lambda item: len(item.ids))
+        made += [list(block[at : at + size]) for at in range(0, len(block), size)]
     rng.shuffle(made)
     return made
 
 
-def pack(items: Sequence[Tokens]) -> Pack:
-    """Lessons side by side behind the beginning that their prompts share."""
-    shared = _shared(items)
-    ids = items[0].ids[:shared]
-    positions, parts, sources, targets = list(range(shared)), [0] * shared, list[int](), list[int]()
-    for number, item in enumerate(items, start=1):
-        # The token before foretells: from the last of the prompt to the last but one.
-        sources += [len(ids) + at - shared - 1 for at in range(item.prompt, len(item.ids))]
-        targets += item.ids[item.prompt :]
-        ids += item.ids[shared:]
-        positions += range(shared, len(item.ids))
-        parts += [number] * (len(item.ids) - shared)
-    part = torch.tensor(parts)
-    at = torch.arange(len(ids))
-    sees = (at[:, None] >= at) & ((part == 0) | (part[:, None] == part))
-    return Pack(
-        torch.tensor([ids]), torch.tensor([positions]), sees[None, None], torch.tensor(sources), torch.tensor(targets)
-    )
-
-
-def _shared(items: Sequence[Tokens]) -> int:
-    longest = min(item.prompt for item in items) - 1
-    first = items[0].ids
-    return next((at for at in range(longest) if any(item.ids[at] != first[at] for item in items)), longest)
-
-
-def loss_of(model: Any, pack: Pack) -> torch.Tensor:
+def loss_of(model: Any, batch: Sequence[Tokens]) -> torch.Tensor:
     """Cross entropy over the tokens of the calls. The vocabulary's scores are made for those tokens only."""
+    width = max(len(item.ids) for item in batch)
+    ids = torch.tensor([item.ids + [0] * (width - len(item.ids)) for item in batch])
+    mask = torch.tensor([[1] * len(item.ids) + [0] * (width - len(item.ids)) for item in batch])
+    # Position i predicts token i + 1: from the last of the prompt to the last but one.
+    said = torch.tensor([[item.prompt - 1 <= at < len(item.ids) - 1 for at in range(width)] for item in batch])
     causal = model.get_base_model() if isinstance(model, PeftModel) else model
-    read = causal.model(input_ids=pack.ids, position_ids=pack.positions, attention_mask=pack.sees, use_cache=False)
-    return functional.cross_entropy(causal.lm_head(read.last_hidden_state[0, pack.sources]), pack.targets)
+    hidden = causal.model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+    scores = causal.lm_head(hidden[said])
+    return functional.cross_entropy(scores, ids[:, 1:][said[:, :-1]])
 
 
 def schedule(step: int, steps: int, warmup: float) -> float:
@@ -166,24 +131,24 @@ def schedule(step: int, steps: int, warmup: float) -> float:
 
 
 def train(
-    model: Any, plan: Sequence[Pack], recipe: Recipe, checkpoint: Callable[[int], None]
+    model: Any, plan: Sequence[Sequence[Tokens]], recipe: Recipe, checkpoint: Callable[[int], None]
 ) -> list[float]:
-    """Trains an adapter over packs; returns the loss of each step."""
+    """Trains an adapter over batches; returns the loss of each step."""
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=recipe.learning_rate, weight_decay=0.0)
     losses: list[float] = []
     started, read = time.monotonic(), 0
     model.train()
-    for step, each in enumerate(plan):
+    for step, batch in enumerate(plan):
         for group in optimizer.param_groups:
             group["lr"] = recipe.learning_rate * schedule(step, len(plan), recipe.warmup)
-        loss = loss_of(model, each)
+        loss = loss_of(model, batch)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(weights, recipe.clip)
         optimizer.step()
         optimizer.zero_grad()
         losses.append(float(loss.detach()))
-        read += each.ids.numel()
+        read += sum(len(item.ids) for item in batch)
         if (step + 1) % 20 == 0:
             mean = sum(losses[-20:]) / 20
             _log.info("step %d of %d, loss %.4f, %.0f tokens/s", step + 1, len(plan), mean, read / _since(started))
@@ -199,11 +164,7 @@ def adapt(base: Path, recipe: Recipe, start: Path | None = None) -> Any:
     if start is not None:
         return PeftModel.from_pretrained(model, start, is_trainable=True)
     config = LoraConfig(
-        r=recipe.rank,
-        lora_alpha=recipe.alpha,
-        target_modules=list(recipe.targets),
-        layers_to_transform=list(range(recipe.first_layer, model.config.num_hidden_layers)),
-        task_type="CAUSAL_LM",
+        r=recipe.rank, lora_alpha=recipe.alpha, target_modules=list(recipe.targets), task_type="CAUSAL_LM"
     )
     return get_peft_model(model, config)
 
@@ -211,8 +172,7 @@ def adapt(base: Path, recipe: Recipe, start: Path | None = None) -> Any:
 def save(model: Any, base: str, folder: Path) -> None:
     """Writes an adapter as PEFT reads it, in float16."""
     folder.mkdir(parents=True, exist_ok=True)
-    adapted = get_peft_model_state_dict(model)
-    weights = {name: weight.half().contiguous() for name, weight in adapted.items()}
+    weights = {name: weight.half().contiguous() for name, weight in get_peft_model_state_dict(model).items()}
     save_file(weights, folder / "adapter_model.safetensors", metadata={"format": "pt"})
     config = model.peft_config[model.active_adapter]
     described = config.to_dict() | {"base_model_name_or_path": base, "inference_mode": True}
@@ -229,7 +189,7 @@ def run(
     tokenizer = AutoTokenizer.from_pretrained(directory)
     examples = generate(book, recipe.lessons, "train", recipe.seed, WEIGHTS)
     taught = lessons(book.team, examples, recipe.lessons, recipe.seed)
-    plan = packs([tokens(tokenizer, lesson) for lesson in taught], recipe.pack, recipe.seed)
+    plan = batches([tokens(tokenizer, lesson) for lesson in taught], recipe.batch, recipe.seed)
     model = adapt(directory, recipe, start)
     started = time.monotonic()
     losses = train(model, plan, recipe, lambda step: save(model, base, out))
@@ -241,7 +201,7 @@ def run(
         data=[manifest.data(f"{team.name}/training", taught, "Apache-2.0")],
         recipe=msgspec.to_builtins(recipe),
         steps=len(plan),
-        tokens=sum(each.ids.numel() for each in plan),
+        tokens=sum(len(item.ids) for batch in plan for item in batch),
         seconds=round(_since(started), 1),
         device=f"cpu, {torch.get_num_threads()} threads",
         versions=manifest.versions(),

@@ -77,8 +77,12 @@ class Team(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What all languages of a team share: `slots.yaml`."""
 
     specialists: dict[str, Slots]
+    #: Rules whose alternatives are split between train, dev and test.
     split: list[str]
+    #: What is never made.
     never: list[str]
+    #: Specialists that are taught otherwise, and only routed to.
+    others: list[str] = []
 
 
 class _Sentences(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
