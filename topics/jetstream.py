@@ -290,7 +290,7 @@ async def connect(url: str, *, name: str, subjects: Subjects, wait_s: float = 2.
             await client.close()
         except OSError as error:
             # The server vanished while nats-py was connecting again: there is nothing left to close.
-            log.info("closed on a broken connection: %s", error, extra={"action": "close"})
+            _log.info("closed on a broken connection: %s", error, extra={"action": "close"})
 
 
 def _shown(url: str) -> str:

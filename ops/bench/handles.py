@@ -30,7 +30,7 @@ class Router:
         """The answer."""
         words = set(text.split())
         findings = [handle.remote(text) for name, handle in self._specialists.items() if name in words]
-        answer: dict[str, Any] = await self._aggregator.remote(text, *await asyncio.gather(*findings))
+        answer: dict[str, Any] = await self._aggregator.remote(text, *findings)
         return answer
 
 
