@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import datetime as dt
 import importlib
 import logging
@@ -145,7 +146,7 @@ async def _ray(team: Team, settings: Settings, state: State, progress: Progress)
         yield address
     finally:
         await _uncancelled(_end(call))
-        thread.shutdown()
+        thread.shutdown(wait=False)
 
 
 async def _ensure(team: Team, settings: Settings) -> None:
@@ -198,8 +199,15 @@ async def _end(call: Callable[..., Any]) -> None:
     """Ends the actors, which hand back what they hold; then Ray; then whatever of Ray's still lives."""
     import ray
 
-    started = processes.descendants(processes.children(str(Path(ray.__file__).parent)))
-    await call(_stop)
+    roots = processes.children(str(Path(ray.__file__).parent))
+    started = processes.descendants(roots)
+    # A signal to the whole group (systemd, timeout(1)) reached Ray's processes too: give them the moment to go.
+    await asyncio.sleep(0.1)
+    if all(process.alive for process in started if process.pid in roots):
+        await call(_stop)
+    else:
+        # Without its processes Ray would wait a minute for them, then end this one.
+        atexit.unregister(ray.shutdown)
     for process in await processes.end(started):
         log.warning("killed process %d: it outlived Ray", process.pid, extra={"action": "kill"})
 

@@ -37,7 +37,7 @@ def check(team: Team, name: str) -> None:
         _files(team, name)
         folders = {f"models.{name}.adapters.{adapter}": where for adapter, where in model.adapters.items()}
         if model.engine == "encoder":
-            folders["router.heads"] = team.router.heads
+            folders |= {"router.heads": team.router.heads} if team.router.heads else {}
         for place, folder in folders.items():
             if not Path(team.path(folder)).is_dir():
                 raise InvalidTeam(path=place, reason=f"there is no folder {team.path(folder)}")
@@ -84,7 +84,8 @@ def encoder(team: Team, name: str) -> Encoder:
             name,
             EncoderSettings,
             path=str(path),
-            heads=team.path(team.router.heads),
+            heads=team.path(team.router.heads) if team.router.heads else None,
+            examples={name: specialist.examples for name, specialist in team.specialists.items()},
             name=model.shows or path.name,
             **model.options,
         )

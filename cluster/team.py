@@ -45,7 +45,8 @@ class Model(_Section, frozen=True, kw_only=True):
 
     #: A home: transformers, encoder, openai, or "package.module:Class" for an engine of your own.
     engine: str
-    #: Where its files come from: the name of an embedded model, "pypi:…", "hf:…" or a path (`engines/sources.py`). Not for openai.
+    #: Where its files come from: an embedded model's name, "pypi:…", "hf:…" or a path (`engines/sources.py`);
+    #: not for openai.
     source: str | None = None
     #: The model as it should be shown; default: the source's name.
     shows: str | None = None
@@ -66,8 +67,8 @@ class Router(_Section, frozen=True, kw_only=True):
 
     #: Name of a model with an encoder engine.
     model: str
-    #: Trained heads, a path relative to the team file.
-    heads: str
+    #: Trained heads, a path relative to the team file; none: requests are routed by the specialists' `examples`.
+    heads: str | None = None
     #: A specialist is called when the encoder gives it at least this probability.
     threshold: Share = 0.5
     #: A request at least this open goes to the large model.
@@ -104,6 +105,8 @@ class Specialist(_Section, frozen=True, kw_only=True):
     about: str
     model: str
     adapter: str | None = None
+    #: Five to ten requests it should get, for a router without trained heads.
+    examples: tuple[str, ...] = ()
     #: Typed functions or Tool classes, "package.module:name".
     tools: tuple[str, ...] = ()
     mcp: tuple[Mcp, ...] = ()
@@ -228,6 +231,10 @@ def problems(team: Team) -> list[str]:
             for user, t in tiers.items()
             if t not in team.escalation
         ]
+    encoder = team.models.get(team.router.model)
+    if encoder and encoder.engine == "encoder" and not team.router.heads:
+        bare = [name for name, specialist in team.specialists.items() if not specialist.examples]
+        found += [f"specialists.{name} needs `examples`, since the router has no trained heads" for name in bare]
     for name, specialist in team.specialists.items():
         found += _specialist_problems(team, name, specialist)
     return found + _cycle(team)

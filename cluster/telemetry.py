@@ -15,6 +15,8 @@ from typing import Any
 
 from opentelemetry import metrics, trace
 
+from metier.topics import tracing
+
 from .spans import Export, Queue, Span, Tracer
 from .team import Telemetry
 from .traces import Store
@@ -80,6 +82,7 @@ def setup(*, service: str, telemetry: Telemetry, directory: str | None) -> None:
         return
     if trace.get_tracer_provider() is not _provider:
         trace.set_tracer_provider(_provider)
+        tracing.tracer = trace.get_tracer_provider().get_tracer("metier")
 
 
 def flush() -> None:

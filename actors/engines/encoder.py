@@ -1,6 +1,6 @@
 """The router's encoder: a sentence encoder with heads that say which specialists a request needs.
 
-The heads lie in a directory of their own:
+Without trained heads it goes by example (`nearest.py`). The heads lie in a directory of their own:
 
     heads.json           what the heads are (`Heads`)
     heads.safetensors    specialists.weight [L, H], specialists.bias [L], open.weight [1, H], open.bias [1]
@@ -25,6 +25,7 @@ from metier.topics.errors import EngineFailed, ModelMissing
 from .adapters import attach
 from .base import Routing
 from .batch import Batcher
+from .nearest import Nearest, flat
 from .sources import PULL, Manifest
 
 if TYPE_CHECKING:
@@ -39,8 +40,10 @@ class EncoderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     #: Directory of the base encoder, a BertModel.
     path: str
-    #: Directory of the heads.
-    heads: str
+    #: Directory of the heads; none: requests are routed by `examples`.
+    heads: str | None = None
+    #: Example requests of each specialist, where there are no heads.
+    examples: dict[str, tuple[str, ...]] = {}
     #: The model as it is shown.
     name: str
     max_batch: int = 16
@@ -84,6 +87,25 @@ def tokenize(tokenizer: Any, texts: Sequence[str]) -> Mapping[str, torch.Tensor]
     return dict(inputs)
 
 
+class Linear:
+    """Trained heads."""
+
+    def __init__(self, about: Heads, weights: Mapping[str, torch.Tensor]) -> None:
+        self.about = about
+        self.labels = about.labels
+        self._weights = weights
+
+    def score(self, embeddings: torch.Tensor) -> tuple[list[list[float]], list[float]]:
+        """Of texts `[B, H]`: the probability of each label `[B, L]`, and of being open `[B]`."""
+        import torch
+
+        linear, weights, scaled = torch.nn.functional.linear, self._weights, embeddings * self.about.scale
+        specialists = linear(scaled, weights["specialists.weight"], weights["specialists.bias"])
+        opens = linear(scaled, weights["open.weight"], weights["open.bias"])
+        needed = torch.sigmoid(specialists / self.about.temperature)
+        return needed.tolist(), torch.sigmoid(opens / self.about.open_temperature).squeeze(-1).tolist()
+
+
 class RouterEncoder:
     """Encoder of the BERT family. Of a text longer than 256 word pieces only the beginning is read."""
 
@@ -92,20 +114,13 @@ class RouterEncoder:
         self._batcher: Batcher[str, Routing] = Batcher(self._read, largest=settings.max_batch, wait_ms=settings.wait_ms)
         self._tokenizer: Any = None
         self._model: Any = None
-        self._weights: dict[str, torch.Tensor] = {}
-        self._heads: Heads | None = None
+        self._heads: Linear | Nearest | None = None
 
     @property
     def model(self) -> str:
         """The model as it is shown, with the version of its heads once they are loaded."""
-        return f"{self._settings.name} {self._heads.version}" if self._heads else self._settings.name
-
-    @property
-    def heads(self) -> Heads:
-        """What the heads are, their thresholds among it. Raises EngineFailed before `load`."""
-        if self._heads is None:
-            raise EngineFailed(model=self.model, reason="it is not loaded")
-        return self._heads
+        version = self._heads.about.version if isinstance(self._heads, Linear) else ""
+        return f"{self._settings.name} {version}".rstrip()
 
     async def load(self) -> None:
         """Reads the encoder and its heads. Raises ModelMissing, or EngineFailed if they do not fit each other."""
@@ -126,28 +141,46 @@ class RouterEncoder:
 
     def _load(self) -> None:
         import torch
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
         from transformers import AutoTokenizer, BertModel
         from transformers.utils import logging
 
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-        folder = Path(self._settings.heads)
+        logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+        if self._settings.threads:
+            torch.set_num_threads(self._settings.threads)
+        model: Any = BertModel.from_pretrained(self._settings.path, add_pooling_layer=False)
+        model.eval()
+        self._tokenizer = AutoTokenizer.from_pretrained(self._settings.path)
+        if self._settings.heads is None:
+            self._heads, self._model = self._nearest(model), model
+        else:
+            self._heads, self._model = self._trained(model, Path(self._settings.heads))
+
+    def _nearest(self, model: Any) -> Nearest:
+        import torch
+
+        labels, owners, texts = flat(self._settings.examples)
+        if not texts:
+            raise EngineFailed(model=self.model, reason="it has neither heads nor examples")
+        with torch.inference_mode():
+            return Nearest(labels, owners, embed(model, tokenize(self._tokenizer, texts)))
+
+    def _trained(self, model: Any, folder: Path) -> tuple[Linear, Any]:
+        """The heads, and the model with its adapter merged in."""
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
         try:
             heads = msgspec.json.decode((folder / "heads.json").read_bytes(), type=Heads)
             weights = load_file(folder / "heads.safetensors")
         except (OSError, msgspec.DecodeError, SafetensorError) as error:
             raise EngineFailed(model=self.model, reason=f"its heads cannot be read: {error}") from error
-        if self._settings.threads:
-            torch.set_num_threads(self._settings.threads)
-        model: Any = BertModel.from_pretrained(self._settings.path, add_pooling_layer=False)
         self._check(heads, weights, model.config.hidden_size)
         if (folder / "adapter" / "adapter_config.json").is_file():
             model = attach(model, {"router": str(folder / "adapter")}, self.model).merge_and_unload()
-        self._tokenizer = AutoTokenizer.from_pretrained(self._settings.path)
-        self._heads, self._weights, self._model = heads, weights, model.eval()
+        return Linear(heads, weights), model.eval()
 
-    def _check(self, heads: Heads, weights: dict[str, torch.Tensor], size: int) -> None:
+    def _check(self, heads: Heads, weights: Mapping[str, torch.Tensor], size: int) -> None:
         count = len(heads.labels)
         shapes = {
             "specialists.weight": (count, size),
@@ -169,15 +202,11 @@ class RouterEncoder:
         import torch
 
         started = time.perf_counter()
-        heads, weights = self.heads, self._weights
+        heads = self._heads
+        assert heads is not None
         inputs = tokenize(self._tokenizer, texts)
         with torch.inference_mode():
-            embedding = embed(self._model, inputs) * heads.scale
-            linear = torch.nn.functional.linear
-            specialists = linear(embedding, weights["specialists.weight"], weights["specialists.bias"])
-            opens = linear(embedding, weights["open.weight"], weights["open.bias"])
-            needed = torch.sigmoid(specialists / heads.temperature).tolist()
-            is_open = torch.sigmoid(opens / heads.open_temperature).squeeze(-1).tolist()
+            needed, is_open = heads.score(embed(self._model, inputs))
         seconds = time.perf_counter() - started
         tokens = inputs["attention_mask"].sum(dim=1).tolist()
         return [

@@ -21,8 +21,8 @@ from metier.cluster.state import State, Up
 from metier.topics.errors import NotUp
 
 ECHO = Path(__file__).parent / "team_echo" / "team.yaml"
-START_S = 90.0
-STOP_S = 30.0
+START_S = 200.0
+STOP_S = 60.0
 
 T = TypeVar("T")
 
@@ -72,10 +72,10 @@ class LocalTeam:
         return None
 
     def stop(self, number: int = signal.SIGTERM) -> set[psutil.Process]:
-        """Ends the command with a signal and returns what of it is left."""
+        """Ends the command with a signal to its whole group, as a terminal does, and returns what of it is left."""
         self.processes()
         if self.process.poll() is None:
-            os.kill(self.process.pid, number)
+            os.killpg(self.process.pid, number)
             self.process.wait(STOP_S)
         return {process for process in self._seen if _alive(process)}
 

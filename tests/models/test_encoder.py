@@ -94,3 +94,34 @@ async def test_an_encoder_without_heads_or_base_says_what_is_missing(minilm: Pat
         await encoder(minilm, tmp_path).load()
     with pytest.raises(ModelMissing, match="run `metier models pull`"):
         await encoder(tmp_path, tmp_path).load()
+
+
+EXAMPLES: dict[str, tuple[str, ...]] = {
+    "stock": ("How many chairs are left?", "Do we have printer paper?", "Is there any coffee in the store room?"),
+    "papers": ("Find the contract with Acme", "Show me the minutes of the March meeting", "Look up the invoice"),
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Do we still have staples?", {"stock"}),
+        ("Please find the contract with Globex", {"papers"}),
+        ("Write a poem about autumn", set()),
+        ("What is the capital of Peru?", set()),
+    ],
+)
+async def test_without_trained_heads_a_request_goes_by_the_nearest_example(
+    minilm: Path, text: str, expected: set[str]
+) -> None:
+    router = RouterEncoder(EncoderSettings(path=str(minilm), examples=EXAMPLES, name="all-MiniLM-L6-v2"))
+    await router.load()
+    routing = await router.route(text)
+    assert expected == {name for name, chance in routing.specialists.items() if chance >= 0.5}
+    assert (routing.open >= 0.5) is (not expected)
+    await router.close()
+
+
+async def test_an_encoder_with_neither_heads_nor_examples_is_refused(minilm: Path) -> None:
+    with pytest.raises(EngineFailed, match="it has neither heads nor examples"):
+        await RouterEncoder(EncoderSettings(path=str(minilm), name="all-MiniLM-L6-v2")).load()

@@ -59,6 +59,6 @@ class InstantEncoder:
         """Holds nothing."""
 
 
-def say(words: str) -> str:
-    """Says the words."""
+async def say(words: str) -> str:
+    """Says the words. Async: a function that may block is called in a thread, which is that function's own cost."""
     return words
