@@ -193,6 +193,8 @@ class Loop:
         if this:
             self._works_on[this] = key
         try:
+            if left_s is None:
+                return await self.actor.handle(message, delivery, self._tell)
             async with asyncio.timeout(left_s):
                 return await self.actor.handle(message, delivery, self._tell)
         except TimeoutError:

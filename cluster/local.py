@@ -12,10 +12,9 @@ import os
 import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from metier.topics import jetstream
 from metier.topics.subjects import Subjects
@@ -25,10 +24,9 @@ from .replica import Settings
 from .server import PORT, Server, nats_server
 from .state import State, Up
 from .team import Team
+from .thread import Thread
 
 log = logging.getLogger("metier.local")
-
-T = TypeVar("T")
 
 #: Told what comes up: "nats", "ray", "serve" or an application's name; then "starting" or "ready".
 Progress = Callable[[str, str], None]
@@ -120,14 +118,8 @@ def _cancelled_by_signals(wanted: bool) -> Iterator[None]:
 @asynccontextmanager
 async def _ray(team: Team, settings: Settings, state: State, progress: Progress) -> AsyncIterator[str]:
     """A local Ray with the team on it."""
-    # One thread for all of Ray's blocking calls. It lives until the end: Ray's processes die with the thread that
-    # started them.
-    thread = ThreadPoolExecutor(1, thread_name_prefix="ray")
-    loop = asyncio.get_running_loop()
-
-    async def call(function: Callable[..., T], *arguments: Any) -> T:
-        return await loop.run_in_executor(thread, function, *arguments)
-
+    # It lives as long as the process: Ray's processes die with the thread that started them.
+    call = Thread("ray")
     try:
         progress("ray", "starting")
         ensured = asyncio.create_task(_ensure(team, settings))
@@ -146,7 +138,7 @@ async def _ray(team: Team, settings: Settings, state: State, progress: Progress)
         yield address
     finally:
         await _uncancelled(_end(call))
-        thread.shutdown(wait=False)
+        call.close()
 
 
 async def _ensure(team: Team, settings: Settings) -> None:
@@ -195,34 +187,37 @@ def _deploy(team: Team, settings: Settings, progress: Progress) -> list[str]:
     return app.submit(team, settings)
 
 
-async def _end(call: Callable[..., Any]) -> None:
+async def _end(call: Thread) -> None:
     """Ends the actors, which hand back what they hold; then Ray; then whatever of Ray's still lives."""
     import ray
 
-    roots = processes.children(str(Path(ray.__file__).parent))
-    started = processes.descendants(roots)
-    # A signal to the whole group (systemd, timeout(1)) reached Ray's processes too: give them the moment to go.
-    await asyncio.sleep(0.1)
-    if all(process.alive for process in started if process.pid in roots):
-        await call(_stop)
-    else:
-        # Without its processes Ray would wait a minute for them, then end this one.
+    home = Path(ray.__file__).parent
+    started: set[processes.Process] = set()
+    deleting = asyncio.create_task(call(_delete))
+    while True:
+        lost = any(not process.alive for process in started if process.parent == os.getpid())
+        started |= set(processes.descendants(processes.children(str(home))))
+        if deleting.done() or lost:
+            break
+        await asyncio.wait((deleting,), timeout=0.1)
+    if lost:
+        # A signal to the whole group (systemd, timeout(1)) ended Ray's processes too. Ray would wait a minute for
+        # them, then end this one.
+        deleting.cancel()
         atexit.unregister(ray.shutdown)
-    for process in await processes.end(started):
+    else:
+        await call(ray.shutdown)
+    for process in await processes.end(list(started)):
         log.warning("killed process %d: it outlived Ray", process.pid, extra={"action": "kill"})
 
 
-def _stop() -> None:
+def _delete() -> None:
     import ray
 
-    if not ray.is_initialized():
-        return
-    from . import app
+    if ray.is_initialized():
+        from . import app
 
-    try:
         app.delete()
-    finally:
-        ray.shutdown()
 
 
 async def _uncancelled(work: Any) -> None:

@@ -143,8 +143,13 @@ class Bus(Protocol):
         """Opens a pull. On exit, messages that arrived and were not fetched are handed back at once."""
         ...
 
-    def subscribe(self, subject: str) -> AbstractAsyncContextManager[AsyncIterator[Received]]:
-        """Live messages on a subject (wildcards allowed), from the moment the context is entered."""
+    def subscribe(
+        self, subject: str, *, confirmed: bool = True
+    ) -> AbstractAsyncContextManager[AsyncIterator[Received]]:
+        """Live messages on a subject (wildcards allowed), from the moment the context is entered.
+
+        Not `confirmed`, it saves a round trip and still hears whatever this bus's own later messages lead to.
+        """
         ...
 
     def replay(self, stream: str, subject: str, after: int = 0) -> AbstractAsyncContextManager[AsyncIterator[Received]]:

@@ -187,19 +187,17 @@ class Client:
 
     async def _receive(self, task: Task, listening: asyncio.Future[None]) -> Answer:
         subject = self.subjects.answer(task.tenant, task.task_id, task.turn)
-        async with self.bus.subscribe(subject) as live:
+        async with self.bus.subscribe(subject, confirmed=False) as live:
             listening.set_result(None)
-            coming = asyncio.ensure_future(anext(live))
-            try:
-                while True:
-                    await asyncio.wait((coming,), timeout=LOOK_EVERY_S)
-                    if coming.done():
-                        received = coming.result()
-                        return decode(received.payload, Answer, received.headers)
+            while True:
+                try:
+                    async with asyncio.timeout(LOOK_EVERY_S):
+                        received = await anext(live)
+                except TimeoutError:
                     if stored := await self._stored(subject):
                         return stored
-            finally:
-                coming.cancel()
+                else:
+                    return decode(received.payload, Answer, received.headers)
 
     async def _stored(self, subject: str) -> Answer | None:
         stored = await self.bus.last(self.subjects.stream(ANSWERS), subject)

@@ -109,9 +109,9 @@ class JetStreamBus:
             await pull.close()
 
     @asynccontextmanager
-    async def subscribe(self, subject: str) -> AsyncIterator[AsyncIterator[Received]]:
+    async def subscribe(self, subject: str, *, confirmed: bool = True) -> AsyncIterator[AsyncIterator[Received]]:
         """Live messages."""
-        live = Live(self._connection, subject, self._objects.payload)
+        live = Live(self._connection, subject, self._objects.payload, confirmed=confirmed)
         await live.open()
         try:
             yield live

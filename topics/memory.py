@@ -87,7 +87,7 @@ class MemoryBus:
         yield self._queue(consumer)
 
     @asynccontextmanager
-    async def subscribe(self, subject: str) -> AsyncIterator[AsyncIterator[Received]]:
+    async def subscribe(self, subject: str, *, confirmed: bool = True) -> AsyncIterator[AsyncIterator[Received]]:
         """Live messages."""
         with self._listening(subject) as listener:
             yield listener

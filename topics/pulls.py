@@ -76,7 +76,7 @@ class JetStreamDelivery:
     @property
     def attempt(self) -> int:
         """How often it was delivered, from 1."""
-        return self._read().attempt
+        return self._receipt.attempt if self._receipt else Receipt.attempt_of(self._message.reply)
 
     async def ack(self) -> None:
         """The work queue forgets it."""

@@ -38,8 +38,9 @@ _info = msgspec.json.Decoder(ConsumerInfo)
 class Live(AsyncIterator[Received]):
     """Core messages on a subject as they come."""
 
-    def __init__(self, connection: Connection, subject: str, resolve: Resolve) -> None:
+    def __init__(self, connection: Connection, subject: str, resolve: Resolve, *, confirmed: bool = True) -> None:
         self._connection = connection
+        self._confirmed = confirmed
         self._subject = subject
         self._resolve = resolve
         self._arrived: deque[Message] = deque()
@@ -47,9 +48,10 @@ class Live(AsyncIterator[Received]):
         self._subscription: Subscription | None = None
 
     async def open(self) -> None:
-        """Returns when the server knows of the interest."""
+        """Returns when the server knows of the interest; else it learns of it before all that is sent later."""
         self._subscription = await self._connection.subscribe(self._subject, self._on_message)
-        await self._connection.flush()
+        if self._confirmed:
+            await self._connection.flush()
 
     async def close(self) -> None:
         """Ends interest."""

@@ -13,7 +13,6 @@ import logging
 import math
 import random
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,13 +24,12 @@ from safetensors.torch import save_file
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
-from ..engines.base import Turn
 from ..engines.sources import find, parse
 from ..engines.transformers import prompt_ids
-from ..prompts import call_prompt, call_text
-from ..tools.base import Request
+from ..tools.function import load_function
 from . import manifest
-from .examples import Example, Phrasebook, Team, generate
+from .examples import Phrasebook, generate
+from .lessons import Lesson, lessons
 
 _log = logging.getLogger(__name__)
 
@@ -47,20 +45,15 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     rank: int = 16
     alpha: int = 32
     targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
-    batch: int = 4
+    #: The first layer that is adapted; those below are left as they are, and need no gradients.
+    first_layer: int = 0
+    #: Lessons a step.
+    pack: int = 4
     learning_rate: float = 6e-4
     warmup: float = 0.05
     clip: float = 1.0
     #: Steps between two copies of the adapter.
     checkpoint: int = 100
-
-
-class Lesson(msgspec.Struct, frozen=True):
-    """One prompt and the call it should bring."""
-
-    specialist: str
-    turns: tuple[Turn, ...]
-    call: str
 
 
 class Tokens(msgspec.Struct, frozen=True):
@@ -69,57 +62,69 @@ class Tokens(msgspec.Struct, frozen=True):
     ids: list[int]
     #: How many of them are the prompt.
     prompt: int
+    specialist: str = ""
 
 
-def lessons(team: Team, examples: Sequence[Example], limit: int, seed: int) -> list[Lesson]:
-    """Lessons of examples: of each request the two specialists that were taught least, so that requests vary more."""
-    rng = random.Random(f"{seed}/lessons")
-    taught: Counter[str] = Counter()
-    made: list[Lesson] = []
-    for example in examples:
-        for name in sorted(example.calls, key=lambda name: (taught[name], rng.random()))[:2]:
-            taught[name] += 1
-            made.append(lesson(team, example, name))
-    return made[:limit]
+class Pack(msgspec.Struct, frozen=True):
+    """Lessons of one specialist in one row: what they share is read once, and none sees another. N tokens, C of calls."""
 
-
-def lesson(team: Team, example: Example, name: str) -> Lesson:
-    """What one specialist learns from an example."""
-    offers = [team.specialists[name].offer(example.text)]
-    prompt = call_prompt(offers, Request(text=example.text, today=dt.date.min), None)
-    call = example.calls[name]
-    return Lesson(name, prompt.turns, call_text(offers, call.tool, call.arguments))
+    ids: torch.Tensor  # [1, N]
+    positions: torch.Tensor  # [1, N]
+    sees: torch.Tensor  # [1, 1, N, N]
+    #: Where a token of a call is to be foretold, and which.
+    sources: torch.Tensor  # [C]
+    targets: torch.Tensor  # [C]
 
 
 def tokens(tokenizer: PreTrainedTokenizerBase, lesson: Lesson) -> Tokens:
     """Prompt and call as token ids; the call ends with the end of the turn."""
     prompt = prompt_ids(tokenizer, lesson.turns)
     call = tokenizer(lesson.call + str(tokenizer.eos_token), add_special_tokens=False)["input_ids"]
-    return Tokens(prompt + list(call), len(prompt))
+    return Tokens(prompt + list(call), len(prompt), lesson.specialist)
 
 
-def batches(items: Sequence[Tokens], size: int, seed: int) -> list[list[Tokens]]:
-    """Batches of about equal lengths, in random order."""
-    rng = random.Random(f"{seed}/batches")
-    made: list[list[Tokens]] = []
-    for start in range(0, len(items), size * 32):
-        block = sorted(items[start : start + size * 32], key=lambda item: len(item.ids))
-        made += [list(block[at : at + size]) for at in range(0, len(block), size)]
+def packs(items: Sequence[Tokens], size: int, seed: int) -> list[Pack]:
+    """Packs of a specialist each, in random order."""
+    rng = random.Random(f"{seed}/packs")  # noqa: S311
+    made: list[Pack] = []
+    for specialist in sorted({item.specialist for item in items}):
+        own = [item for item in items if item.specialist == specialist]
+        made += [pack(own[at : at + size]) for at in range(0, len(own), size)]
     rng.shuffle(made)
     return made
 
 
-def loss_of(model: Any, batch: Sequence[Tokens]) -> torch.Tensor:
+def pack(items: Sequence[Tokens]) -> Pack:
+    """Lessons side by side behind the beginning that their prompts share."""
+    shared = _shared(items)
+    ids = items[0].ids[:shared]
+    positions, parts, sources, targets = list(range(shared)), [0] * shared, list[int](), list[int]()
+    for number, item in enumerate(items, start=1):
+        # The token before foretells: from the last of the prompt to the last but one.
+        sources += [len(ids) + at - shared - 1 for at in range(item.prompt, len(item.ids))]
+        targets += item.ids[item.prompt :]
+        ids += item.ids[shared:]
+        positions += range(shared, len(item.ids))
+        parts += [number] * (len(item.ids) - shared)
+    part = torch.tensor(parts)
+    at = torch.arange(len(ids))
+    sees = (at[:, None] >= at) & ((part == 0) | (part[:, None] == part))
+    return Pack(
+        torch.tensor([ids]), torch.tensor([positions]), sees[None, None], torch.tensor(sources), torch.tensor(targets)
+    )
+
+
+def _shared(items: Sequence[Tokens]) -> int:
+    longest = min(item.prompt for item in items) - 1
+    first = items[0].ids
+    return next((at for at in range(longest) if any(item.ids[at] != first[at] for item in items)), longest)
+
+
+def loss_of(model: Any, pack: Pack) -> torch.Tensor:
     """Cross entropy over the tokens of the calls. The vocabulary's scores are made for those tokens only."""
-    width = max(len(item.ids) for item in batch)
-    ids = torch.tensor([item.ids + [0] * (width - len(item.ids)) for item in batch])
-    mask = torch.tensor([[1] * len(item.ids) + [0] * (width - len(item.ids)) for item in batch])
-    # Position i predicts token i + 1: from the last of the prompt to the last but one.
-    said = torch.tensor([[item.prompt - 1 <= at < len(item.ids) - 1 for at in range(width)] for item in batch])
     causal = model.get_base_model() if isinstance(model, PeftModel) else model
-    hidden = causal.model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
-    scores = causal.lm_head(hidden[said])
-    return functional.cross_entropy(scores, ids[:, 1:][said[:, :-1]])
+    read = causal.model(input_ids=pack.ids, position_ids=pack.positions, attention_mask=pack.sees, use_cache=False)
+    return functional.cross_entropy(causal.lm_head(read.last_hidden_state[0, pack.sources]), pack.targets)
 
 
 def schedule(step: int, steps: int, warmup: float) -> float:
@@ -131,24 +136,24 @@ def schedule(step: int, steps: int, warmup: float) -> float:
 
 
 def train(
-    model: Any, plan: Sequence[Sequence[Tokens]], recipe: Recipe, checkpoint: Callable[[int], None]
+    model: Any, plan: Sequence[Pack], recipe: Recipe, checkpoint: Callable[[int], None]
 ) -> list[float]:
-    """Trains an adapter over batches; returns the loss of each step."""
+    """Trains an adapter over packs; returns the loss of each step."""
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=recipe.learning_rate, weight_decay=0.0)
     losses: list[float] = []
     started, read = time.monotonic(), 0
     model.train()
-    for step, batch in enumerate(plan):
+    for step, each in enumerate(plan):
         for group in optimizer.param_groups:
             group["lr"] = recipe.learning_rate * schedule(step, len(plan), recipe.warmup)
-        loss = loss_of(model, batch)
+        loss = loss_of(model, each)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(weights, recipe.clip)
         optimizer.step()
         optimizer.zero_grad()
         losses.append(float(loss.detach()))
-        read += sum(len(item.ids) for item in batch)
+        read += each.ids.numel()
         if (step + 1) % 20 == 0:
             mean = sum(losses[-20:]) / 20
             _log.info("step %d of %d, loss %.4f, %.0f tokens/s", step + 1, len(plan), mean, read / _since(started))
@@ -164,7 +169,11 @@ def adapt(base: Path, recipe: Recipe, start: Path | None = None) -> Any:
     if start is not None:
         return PeftModel.from_pretrained(model, start, is_trainable=True)
     config = LoraConfig(
-        r=recipe.rank, lora_alpha=recipe.alpha, target_modules=list(recipe.targets), task_type="CAUSAL_LM"
+        r=recipe.rank,
+        lora_alpha=recipe.alpha,
+        target_modules=list(recipe.targets),
+        layers_to_transform=list(range(recipe.first_layer, model.config.num_hidden_layers)),
+        task_type="CAUSAL_LM",
     )
     return get_peft_model(model, config)
 
@@ -172,7 +181,8 @@ def adapt(base: Path, recipe: Recipe, start: Path | None = None) -> Any:
 def save(model: Any, base: str, folder: Path) -> None:
     """Writes an adapter as PEFT reads it, in float16."""
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {name: weight.half().contiguous() for name, weight in get_peft_model_state_dict(model).items()}
+    adapted = get_peft_model_state_dict(model)
+    weights = {name: weight.half().contiguous() for name, weight in adapted.items()}
     save_file(weights, folder / "adapter_model.safetensors", metadata={"format": "pt"})
     config = model.peft_config[model.active_adapter]
     described = config.to_dict() | {"base_model_name_or_path": base, "inference_mode": True}
@@ -180,16 +190,20 @@ def save(model: Any, base: str, folder: Path) -> None:
     (folder / "adapter_config.json").write_bytes(msgspec.json.format(msgspec.json.encode(plain)) + b"\n")
 
 
-def run(
-    team: Path, base: str, out: Path, recipe: Recipe, start: Path | None = None, directory: Path | None = None
-) -> None:
-    """Makes the examples, trains, and writes the adapter with its manifest."""
-    directory = directory or find(parse(base))
+def taught(team: Path, recipe: Recipe, source: str = "") -> list[Lesson]:
+    """The lessons of a run: those of the team's sentences, or of a function `(count, seed)` at "module:name"."""
+    if source:
+        made: list[Lesson] = load_function(source)(recipe.lessons, recipe.seed)
+        return made
     book = Phrasebook.read(team / "training")
-    tokenizer = AutoTokenizer.from_pretrained(directory)
     examples = generate(book, recipe.lessons, "train", recipe.seed, WEIGHTS)
-    taught = lessons(book.team, examples, recipe.lessons, recipe.seed)
-    plan = batches([tokens(tokenizer, lesson) for lesson in taught], recipe.batch, recipe.seed)
+    return lessons(book.team, examples, recipe.lessons, recipe.seed)
+
+
+def run(base: str, directory: Path, given: Sequence[Lesson], out: Path, recipe: Recipe, start: Path | None) -> None:
+    """Trains on lessons, and writes the adapter with its manifest."""
+    tokenizer = AutoTokenizer.from_pretrained(directory)
+    plan = packs([tokens(tokenizer, lesson) for lesson in given], recipe.pack, recipe.seed)
     model = adapt(directory, recipe, start)
     started = time.monotonic()
     losses = train(model, plan, recipe, lambda step: save(model, base, out))
@@ -198,15 +212,16 @@ def run(
         name=out.name,
         base=base,
         seed=recipe.seed,
-        data=[manifest.data(f"{team.name}/training", taught, "Apache-2.0")],
+        data=[manifest.data("lessons of the team's own sentences and sample data", given, "Apache-2.0")],
         recipe=msgspec.to_builtins(recipe),
         steps=len(plan),
-        tokens=sum(len(item.ids) for batch in plan for item in batch),
+        tokens=sum(each.ids.numel() for each in plan),
         seconds=round(_since(started), 1),
         device=f"cpu, {torch.get_num_threads()} threads",
         versions=manifest.versions(),
         trained=dt.datetime.now(dt.UTC).replace(microsecond=0),
         metrics={"loss.last": round(sum(losses[-50:]) / len(losses[-50:]), 4)},
+        start=manifest.read(start) if start else None,
     ).write(out)
 
 
@@ -221,6 +236,7 @@ def main() -> None:
     parser.add_argument("--base", default="smollm2-135m-instruct", help="the model to adapt")
     parser.add_argument("--base-directory", type=Path, help="where it lies, if not among the models that were pulled")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--lessons", default="", help='a function (count, seed) as "module:name", instead of sentences')
     parser.add_argument("--start", type=Path, help="an adapter to go on with")
     parser.add_argument("--threads", type=int, default=0, help="of torch; one is best on a busy machine")
     parser.add_argument("--recipe", default="{}", help="settings that differ from the usual ones, as JSON")
@@ -229,7 +245,9 @@ def main() -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     recipe = msgspec.json.decode(options.recipe, type=Recipe)
-    run(options.team, options.base, options.out, recipe, options.start, options.base_directory)
+    directory = options.base_directory or find(parse(options.base))
+    given = taught(options.team, recipe, options.lessons)
+    run(options.base, directory, given, options.out, recipe, options.start)
 
 
 if __name__ == "__main__":

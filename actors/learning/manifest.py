@@ -44,7 +44,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     trained: dt.datetime
     #: Held-out figures by name, for example "flights.exact".
     metrics: dict[str, float] = {}
+    #: Hash of each file of weights, SHA-256.
     files: dict[str, str] = {}
+    #: The run it went on from.
+    start: Manifest | None = None
 
     def write(self, folder: Path) -> None:
         """Writes itself into a folder, with the hash of each file of weights there."""
