@@ -54,7 +54,7 @@ class Specialist:
         tools: Sequence[Tool],
         adapter: str | None = None,
         least_confidence: float = 0.0,
-        deadline_s: float = 20.0,
+        deadline_s: float = 60.0,
         local: bool = True,
     ) -> None:
         self.name = name

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from metier.topics import jetstream
+from metier.topics.errors import Unavailable
 from metier.topics.subjects import Subjects
 
 from . import build, models, processes
@@ -33,6 +34,9 @@ Progress = Callable[[str, str], None]
 
 #: Ray's own minimum. Nothing of a team lies in the object store.
 OBJECT_STORE_BYTES = 80 * 1024 * 1024
+
+#: Ray gives its own agents 15 s to start, and no way to give them more on a busy machine.
+RAY_ATTEMPTS = 3
 
 #: Read by Ray and Serve when they are imported, here and in every worker.
 ENVIRONMENT = {
@@ -150,7 +154,6 @@ def _start(team: Team, state: State) -> str:
     """Starts Ray on this machine and returns its address. Blocks."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    import ray
 
     sections = [build.section(team, name) for name in build.actors(team)]
     sections += [team.models[name] for name in models.shared(team)]
@@ -161,8 +164,7 @@ def _start(team: Team, state: State) -> str:
     # What the file asks of a cluster, this machine says it has: a team for ten nodes runs on one, slowly.
     # As many workers as CPUs start in advance, while the rest of Ray gets ready: one for each actor.
     cpus = max(len(sections) + 1, math.ceil(wanted.pop("CPU")))
-    context: Any = ray.init(
-        "local",
+    info = _initialised(
         num_cpus=cpus,
         resources=wanted or None,
         object_store_memory=OBJECT_STORE_BYTES,
@@ -171,11 +173,27 @@ def _start(team: Team, state: State) -> str:
         logging_level=logging.ERROR,
         namespace="metier",
     )
-    info = context.address_info
     logs = state.logs / "ray"
     logs.unlink(missing_ok=True)
     logs.symlink_to(Path(info["session_dir"]) / "logs")
     return str(info["gcs_address"])
+
+
+def _initialised(**options: Any) -> dict[str, Any]:
+    """What Ray says of itself once it runs. Raises Unavailable."""
+    import ray
+
+    for attempt in range(1, RAY_ATTEMPTS + 1):
+        try:
+            context: Any = ray.init("local", **options)
+        except Exception as error:  # Ray raises no narrower class
+            processes.kill(processes.descendants(processes.children(str(Path(ray.__file__).parent))))
+            if attempt == RAY_ATTEMPTS:
+                raise Unavailable(what="Ray", reason=f"it did not start: {error}") from error
+            log.warning("Ray did not start, once more: %s", error, extra={"action": "ray_error"})
+        else:
+            return dict(context.address_info)
+    raise AssertionError
 
 
 def _deploy(team: Team, settings: Settings, progress: Progress) -> list[str]:

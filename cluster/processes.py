@@ -53,6 +53,11 @@ async def end(processes: list[Process], grace_s: float = 3.0) -> list[Process]:
         async with asyncio.timeout(grace_s):
             while any(process.alive for process in processes):  # noqa: ASYNC110 - not all are our children
                 await asyncio.sleep(0.02)
+    return kill(processes)
+
+
+def kill(processes: list[Process]) -> list[Process]:
+    """Kills those that live and returns them."""
     left = [process for process in processes if process.alive]
     for process in left:
         with contextlib.suppress(ProcessLookupError):

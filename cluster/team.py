@@ -117,7 +117,7 @@ class Specialist(_Section, frozen=True, kw_only=True):
     #: The tier it escalates to.
     tier: str = "large"
     #: One subtask may take this long.
-    deadline_s: Span = 20.0
+    deadline_s: Span = 60.0
     replicas: Replicas = Replicas()
     resources: Resources = Resources()
     concurrency: Positive = 8

@@ -288,7 +288,7 @@ async def connect(url: str, *, name: str, subjects: Subjects, wait_s: float = 2.
         await bus.close()
         try:
             await client.close()
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # RuntimeError is what uvloop says of a closed socket
             # The server vanished while nats-py was connecting again: there is nothing left to close.
             _log.info("closed on a broken connection: %s", error, extra={"action": "close"})
 

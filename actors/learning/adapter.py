@@ -8,12 +8,14 @@ Hu et al., LoRA (arXiv 2106.09685). The loss is on the call alone; prompts are t
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime as dt
 import logging
 import math
 import random
 import time
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +29,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 from ..engines.sources import find, parse
 from ..engines.transformers import prompt_ids
 from ..tools.function import load_function
-from . import manifest
+from . import card, manifest
 from .examples import Phrasebook, generate
-from .lessons import Lesson, lessons
+from .lessons import WEIGHTS, Lesson, lessons
 
 _log = logging.getLogger(__name__)
-
-#: Of the requests: asks for one specialist, for two, whole trips.
-WEIGHTS = {"1": 0.62, "2": 0.1, "3+": 0.28}
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,7 +65,7 @@ class Tokens(msgspec.Struct, frozen=True):
 
 
 class Pack(msgspec.Struct, frozen=True):
-    """Lessons of one specialist in one row: what they share is read once, and none sees another. N tokens, C of calls."""
+    """Lessons of one specialist in one row: what they share is read once, none sees another. N tokens, C of calls."""
 
     ids: torch.Tensor  # [1, N]
     positions: torch.Tensor  # [1, N]
@@ -85,7 +84,7 @@ def tokens(tokenizer: PreTrainedTokenizerBase, lesson: Lesson) -> Tokens:
 
 def packs(items: Sequence[Tokens], size: int, seed: int) -> list[Pack]:
     """Packs of a specialist each, in random order."""
-    rng = random.Random(f"{seed}/packs")  # noqa: S311
+    rng = random.Random(f"{seed}/packs")
     made: list[Pack] = []
     for specialist in sorted({item.specialist for item in items}):
         own = [item for item in items if item.specialist == specialist]
@@ -122,7 +121,7 @@ def _shared(items: Sequence[Tokens]) -> int:
 
 def loss_of(model: Any, pack: Pack) -> torch.Tensor:
     """Cross entropy over the tokens of the calls. The vocabulary's scores are made for those tokens only."""
-    causal = model.get_base_model() if isinstance(model, PeftModel) else model
+    causal: Any = model.get_base_model() if isinstance(model, PeftModel) else model
     read = causal.model(input_ids=pack.ids, position_ids=pack.positions, attention_mask=pack.sees, use_cache=False)
     return functional.cross_entropy(causal.lm_head(read.last_hidden_state[0, pack.sources]), pack.targets)
 
@@ -135,9 +134,7 @@ def schedule(step: int, steps: int, warmup: float) -> float:
     return 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
 
 
-def train(
-    model: Any, plan: Sequence[Pack], recipe: Recipe, checkpoint: Callable[[int], None]
-) -> list[float]:
+def train(model: Any, plan: Sequence[Pack], recipe: Recipe, checkpoint: Callable[[int], None]) -> list[float]:
     """Trains an adapter over packs; returns the loss of each step."""
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=recipe.learning_rate, weight_decay=0.0)
@@ -166,16 +163,25 @@ def adapt(base: Path, recipe: Recipe, start: Path | None = None) -> Any:
     """The base model with a fresh adapter, or one to go on with."""
     torch.manual_seed(recipe.seed)
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
-    if start is not None:
-        return PeftModel.from_pretrained(model, start, is_trainable=True)
-    config = LoraConfig(
-        r=recipe.rank,
-        lora_alpha=recipe.alpha,
-        target_modules=list(recipe.targets),
-        layers_to_transform=list(range(recipe.first_layer, model.config.num_hidden_layers)),
-        task_type="CAUSAL_LM",
-    )
-    return get_peft_model(model, config)
+    with as_peft_reads():
+        if start is not None:
+            return PeftModel.from_pretrained(model, start, is_trainable=True)
+        config = LoraConfig(
+            r=recipe.rank,
+            lora_alpha=recipe.alpha,
+            target_modules=list(recipe.targets),
+            layers_to_transform=list(range(recipe.first_layer, model.config.num_hidden_layers)),
+            task_type="CAUSAL_LM",
+        )
+        return get_peft_model(model, config)
+
+
+@contextlib.contextmanager
+def as_peft_reads() -> Iterator[None]:
+    """Without the warning that peft 0.21 reads a property which transformers 5.23 has renamed."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)
+        yield
 
 
 def save(model: Any, base: str, folder: Path) -> None:
@@ -208,7 +214,7 @@ def run(base: str, directory: Path, given: Sequence[Lesson], out: Path, recipe: 
     started = time.monotonic()
     losses = train(model, plan, recipe, lambda step: save(model, base, out))
     save(model, base, out)
-    manifest.Manifest(
+    about = manifest.Manifest(
         name=out.name,
         base=base,
         seed=recipe.seed,
@@ -222,7 +228,9 @@ def run(base: str, directory: Path, given: Sequence[Lesson], out: Path, recipe: 
         trained=dt.datetime.now(dt.UTC).replace(microsecond=0),
         metrics={"loss.last": round(sum(losses[-50:]) / len(losses[-50:]), 4)},
         start=manifest.read(start) if start else None,
-    ).write(out)
+    )
+    about.write(out)
+    card.write(about, out)
 
 
 def _since(started: float) -> float:

@@ -85,10 +85,12 @@ class Team(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     others: list[str] = []
 
 
-class _Sentences(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _Sentences(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     rules: dict[str, str]
     #: Sentences by the specialists they need, separated by spaces.
     asks: dict[str, str]
+    #: The same, for the router alone.
+    routes: dict[str, str] = {}
     #: Between the asks of a joined request.
     joints: list[str]
     #: Around a whole request.
@@ -99,12 +101,15 @@ class _Sentences(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Phrasebook:
     """A team's sentences in all its languages."""
 
-    def __init__(self, team: Team, languages: Mapping[str, _Sentences]) -> None:
+    def __init__(self, team: Team, languages: Mapping[str, _Sentences], routing: bool = False) -> None:
         self.team = team
         self._never = {_bare(text) for text in team.never}
         self._languages = dict(languages)
         self._asks = {
-            name: {group: _lines(text) for group, text in sentences.asks.items()}
+            name: {
+                group: _lines(text) + (_lines(sentences.routes.get(group, "")) if routing else [])
+                for group, text in sentences.asks.items()
+            }
             for name, sentences in languages.items()
         }
         self._grammars = {
@@ -116,8 +121,8 @@ class Phrasebook:
         }
 
     @classmethod
-    def read(cls, folder: Path) -> Phrasebook:
-        """The phrasebook of a team's `training` folder. Raises InvalidTeam."""
+    def read(cls, folder: Path, routing: bool = False) -> Phrasebook:
+        """The phrasebook of a team's `training` folder, for tools or for routing. Raises InvalidTeam."""
         try:
             team = msgspec.yaml.decode((folder / "slots.yaml").read_bytes(), type=Team)
             languages = {
@@ -126,7 +131,7 @@ class Phrasebook:
             }
         except (OSError, msgspec.DecodeError) as error:
             raise InvalidTeam(path=str(folder), reason=str(error)) from error
-        return cls(team, languages)
+        return cls(team, languages, routing)
 
     def groups(self, language: str, split: Split) -> list[str]:
         """The groups of sentences a split can draw from."""
@@ -197,7 +202,7 @@ class Phrasebook:
 def generate(
     book: Phrasebook, count: int, split: Split, seed: int, weights: Mapping[str, float], french: float = 0.4
 ) -> list[Example]:
-    """Examples without repetition. `weights` are for groups by how many specialists they need: "1", "2", "3+", "open"."""
+    """Examples without repetition. `weights` are of groups that need "1", "2" or "3+" specialists, or are "open"."""
     rng = random.Random(f"{seed}/{split}")
     seen: set[str] = set()
     made: list[Example] = []

@@ -14,6 +14,9 @@ from ..prompts import call_prompt, call_text
 from ..tools.base import Request
 from .examples import Example, Team
 
+#: Of the requests: asks for one specialist, for two, whole trips.
+WEIGHTS = {"1": 0.62, "2": 0.1, "3+": 0.28}
+
 
 class Lesson(msgspec.Struct, frozen=True):
     """One prompt and the call it should bring."""
@@ -25,7 +28,7 @@ class Lesson(msgspec.Struct, frozen=True):
 
 def lessons(team: Team, examples: Sequence[Example], limit: int, seed: int) -> list[Lesson]:
     """Lessons of examples: of each request the two specialists that were taught least, so that requests vary more."""
-    rng = random.Random(f"{seed}/lessons")  # noqa: S311 - nothing here is secret
+    rng = random.Random(f"{seed}/lessons")
     taught: Counter[str] = Counter()
     made: list[Lesson] = []
     for example in examples:

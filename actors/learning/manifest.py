@@ -37,7 +37,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     #: The settings of the run.
     recipe: dict[str, Any]
     steps: int
-    tokens: int
+    #: Read in training; 0 where they were not counted.
+    tokens: int = 0
     seconds: float
     device: str
     versions: dict[str, str]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import msgspec
 import torch
 from torch.nn import functional
@@ -52,10 +50,11 @@ def _likeliest(logits: torch.Tensor, truth: torch.Tensor) -> float:
 def fit_thresholds(scores: Scores) -> dict[str, float]:
     """The threshold of each label, and of open, with the best F1."""
     chances, names = scores.chances, (*scores.labels, OPEN)
-    return {
-        name: max(_THRESHOLDS, key=lambda value, at=at: f1(chances[:, at] >= value, scores.truth[:, at] > 0))
-        for at, name in enumerate(names)
-    }
+    return {name: _best(chances[:, at], scores.truth[:, at] > 0) for at, name in enumerate(names)}
+
+
+def _best(chances: torch.Tensor, truth: torch.Tensor) -> float:
+    return max(_THRESHOLDS, key=lambda value: f1(chances >= value, truth))
 
 
 def f1(found: torch.Tensor, truth: torch.Tensor) -> float:
@@ -66,9 +65,7 @@ def f1(found: torch.Tensor, truth: torch.Tensor) -> float:
 
 def metrics(scores: Scores, heads: Heads, name: str) -> dict[str, float]:
     """Held-out figures: all specialists right, F1 over them, and how open requests are told apart."""
-    scores = msgspec.structs.replace(
-        scores, temperature=heads.temperature, open_temperature=heads.open_temperature
-    )
+    scores = msgspec.structs.replace(scores, temperature=heads.temperature, open_temperature=heads.open_temperature)
     found = scores.chances >= torch.tensor([heads.thresholds[label] for label in (*scores.labels, OPEN)])
     truth = scores.truth > 0
     is_open, was_open = truth[:, -1], found[:, -1]
@@ -87,14 +84,3 @@ def metrics(scores: Scores, heads: Heads, name: str) -> dict[str, float]:
 
 def _mean(values: torch.Tensor) -> float:
     return float(values.float().mean()) if len(values) else 1.0
-
-
-def wrong(scores: Scores, texts: Sequence[str], threshold: float = 0.5) -> list[tuple[str, list[str]]]:
-    """Texts that were read wrongly, with what was read in them."""
-    names = (*scores.labels, OPEN)
-    found, truth = scores.chances >= threshold, scores.truth > 0
-    return [
-        (text, [name for name, yes in zip(names, row, strict=True) if yes])
-        for text, row, true in zip(texts, found.tolist(), truth.tolist(), strict=True)
-        if row != true
-    ]

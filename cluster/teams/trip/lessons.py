@@ -1,6 +1,6 @@
 """What the secretary learns: trips somebody might make, what the others would find for them, and the teacher's choice.
 
-    python -m metier.actors.learning.adapter --lessons metier.cluster.teams.trip.lessons:secretary ...
+python -m metier.actors.learning.adapter --lessons metier.cluster.teams.trip.lessons:secretary ...
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from metier.topics.messages import Finding, State
 
 from .catalogue import Catalogue
 from .itinerary import Itinerary
-from .listings import Listing
 from .places import City
 from .teacher import best
 from .tools import find_flights, find_hotels, find_restaurants, find_sights
@@ -43,7 +42,7 @@ _TEXTS = (
 
 def secretary(count: int, seed: int) -> list[Lesson]:
     """Lessons for the itinerary tool. The same seed makes the same lessons."""
-    return asyncio.run(_lessons(count, random.Random(f"{seed}/secretary")))  # noqa: S311 - nothing here is secret
+    return asyncio.run(_lessons(count, random.Random(f"{seed}/secretary")))
 
 
 async def _lessons(count: int, rng: random.Random) -> list[Lesson]:
@@ -93,5 +92,5 @@ async def trip(catalogue: Catalogue, rng: random.Random) -> Request:
 _LEFT_OUT: Mapping[str, float] = {"flights": 0.1, "hotels": 0.05, "guide": 0.03, "restaurants": 0.6}
 
 
-def _finding(name: str, listing: Listing) -> Finding:
+def _finding(name: str, listing: msgspec.Struct) -> Finding:
     return Finding(state=State.OK, specialist=name, text=str(listing), data=msgspec.to_builtins(listing))

@@ -1,0 +1,57 @@
+"""The model card of an adapter: what its manifest says, for people."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .manifest import Manifest
+
+
+def write(manifest: Manifest, folder: Path) -> None:
+    """Writes README.md."""
+    (folder / "README.md").write_text(text(manifest), encoding="utf-8")
+
+
+def text(manifest: Manifest) -> str:
+    """The card."""
+    return "\n".join(
+        [
+            "---",
+            f"base_model: {manifest.base}",
+            "license: apache-2.0",
+            "language: [en, fr]",
+            "---",
+            f"# {manifest.name}",
+            "",
+            f"A LoRA adapter of {manifest.base}, trained on {manifest.trained:%Y-%m-%d} by Metier's `actors/learning`.",
+            "",
+            "## Data",
+            "",
+            *_runs(manifest),
+            "",
+            "Sentences are made from the templates in the team's `training` folder. Templates, cities and titles of",
+            "the test are not among those trained on; they are of the same making, so real requests do worse.",
+            "",
+            "## Held-out figures",
+            "",
+            *(f"- {name}: {value:g}" for name, value in manifest.metrics.items()),
+            "",
+            "## Files",
+            "",
+            *(f"- {name}: sha256 {digest}" for name, digest in manifest.files.items()),
+            "",
+        ]
+    )
+
+
+def _runs(manifest: Manifest | None) -> list[str]:
+    lines: list[str] = []
+    while manifest is not None:
+        lines += [
+            f"- {part.name}: {part.examples} examples, {part.licence}, sha256 {part.sha256[:16]}"
+            for part in manifest.data
+        ]
+        minutes = manifest.seconds / 60
+        lines.append(f"  (seed {manifest.seed}, {manifest.steps} steps, {minutes:.0f} minutes on {manifest.device})")
+        manifest = manifest.start
+    return lines

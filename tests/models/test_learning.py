@@ -1,0 +1,97 @@
+"""Training, made so small that it proves the path and nothing else: the models it makes load where teams load them."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import torch
+from transformers import AutoTokenizer
+
+from metier.actors.engines.base import complete
+from metier.actors.engines.encoder import EncoderSettings, RouterEncoder
+from metier.actors.engines.transformers import TransformersEngine, TransformersSettings
+from metier.actors.learning import adapter, manifest, router
+from metier.actors.learning.evaluation import Call, figures
+from metier.actors.learning.examples import Phrasebook, generate
+from metier.actors.learning.lessons import WEIGHTS, Lesson, lessons
+from metier.actors.prompts import call_prompt
+from metier.actors.tools.base import Request
+from metier.cluster import teams
+
+TEAM = Path(teams.__path__[0]) / "trip"
+TINY = adapter.Recipe(seed=1, lessons=20, rank=2, first_layer=27, pack=4, learning_rate=5e-3, checkpoint=5)
+
+
+@pytest.fixture(scope="module")
+def book() -> Phrasebook:
+    return Phrasebook.read(TEAM / "training")
+
+
+@pytest.fixture(scope="module")
+def given(book: Phrasebook) -> list[Lesson]:
+    return lessons(book.team, generate(book, 20, "train", 1, WEIGHTS), 20, 1)
+
+
+def test_a_pack_teaches_what_its_lessons_teach_apart(slm: Path, given: list[Lesson]) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(slm)
+    own = [adapter.tokens(tokenizer, lesson) for lesson in given if lesson.specialist == given[0].specialist][:3]
+    model = adapter.adapt(slm, TINY).eval()
+    with torch.inference_mode():
+        apart = [adapter.loss_of(model, adapter.pack([each])) * (len(each.ids) - each.prompt) for each in own]
+        together = adapter.loss_of(model, adapter.pack(own))
+    expected = float(sum(apart)) / sum(len(each.ids) - each.prompt for each in own)
+    assert pytest.approx(expected, abs=1e-4) == float(together)
+
+
+async def test_an_adapter_is_trained_saved_and_served(
+    slm: Path, book: Phrasebook, given: list[Lesson], tmp_path: Path
+) -> None:
+    adapter.run("smollm2-135m-instruct", slm, given, tmp_path / "small", TINY, None)
+    about = manifest.read(tmp_path / "small")
+    assert (20, 1, "small") == (about.data[0].examples, about.seed, about.name)
+    assert about.files.keys() == {"adapter_model.safetensors"}
+    assert about.data[0] == manifest.data(about.data[0].name, given, about.data[0].licence)
+    engine = TransformersEngine(
+        TransformersSettings(path=str(slm), name="SmolLM2", adapters={"small": str(tmp_path / "small")})
+    )
+    await engine.load()
+    text = "Find a hotel in Lyon"
+    offers = [book.team.specialists["hotels"].offer(text)]
+    request = Request(text=text, today=dt.date(2026, 11, 23))
+    completion = await complete(engine, call_prompt(offers, request, "small"))
+    await engine.close()
+    assert offers[0].schema["required"] == list(msgspec.json.decode(completion.text))
+
+
+def test_the_loss_falls(slm: Path, given: list[Lesson]) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(slm)
+    plan = adapter.packs([adapter.tokens(tokenizer, lesson) for lesson in given[:8]], 4, 1)[:2]
+    losses = adapter.train(adapter.adapt(slm, TINY), plan * 3, TINY, lambda step: None)
+    assert sum(losses[:2]) > 1.2 * sum(losses[-2:])
+
+
+async def test_a_router_is_trained_saved_and_served(minilm: Path, book: Phrasebook, tmp_path: Path) -> None:
+    recipe = router.Recipe(seed=1, requests=240, held_out=40, rank=2, epochs=1)
+    router.run(TEAM, "all-minilm-l6-v2", tmp_path / "router", recipe, directory=minilm)
+    encoder = RouterEncoder(EncoderSettings(path=str(minilm), heads=str(tmp_path / "router"), name="MiniLM"))
+    await encoder.load()
+    routing = await encoder.route("Find me a hotel in Lyon for two nights")
+    poem = await encoder.route("Write a poem about the moon")
+    await encoder.close()
+    assert [*book.team.specialists, *book.team.others] == list(routing.specialists)
+    assert routing.specialists["hotels"] > routing.specialists["calendar"]
+    assert poem.open > routing.open
+    assert "en.exact" in manifest.read(tmp_path / "router").metrics
+
+
+def test_figures_tell_calls_from_arguments() -> None:
+    def call(said: dict[str, Any]) -> Call:
+        right = {"city": "Lyon", "day": None}
+        return Call(specialist="guide", language="en", text="", said=said, right=right, confidence=1.0)
+
+    found = figures([call({"city": "Lyon", "day": None}), call({"city": "Lyon", "day": "Lyon"})])
+    assert (2, 0.5, 0.75, 1.0) == (found["calls"], found["all.exact"], found["guide.arguments"], found["en.said"])
