@@ -6,7 +6,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
 import msgspec
@@ -151,10 +151,16 @@ def start() -> None:
     serve.start(proxy_location="Disabled", logging_config=_QUIET)
 
 
-def submit(team: Team, settings: Settings) -> list[str]:
-    """Gives all applications to Serve at once and returns their names. Blocks, but for none of them to start."""
+def submit(team: Team, settings: Settings, only: Collection[str] | None = None) -> list[str]:
+    """Gives applications to Serve at once, all or those named, and returns their names. Blocks, not for their start.
+
+    Replicas of those given are replaced, the others' stay. Serve changes a running replica in place (`reconfigure`)
+    only for applications deployed from a configuration file.
+    """
     targets = [
-        serve.RunTarget(target=target, name=name, route_prefix=None) for name, target in applications(team, settings)
+        serve.RunTarget(target=target, name=name, route_prefix=None)
+        for name, target in applications(team, settings)
+        if only is None or name in only
     ]
     serve.run_many(targets, wait_for_ingress_deployment_creation=False, wait_for_applications_running=False)
     return [target.name for target in targets]

@@ -54,6 +54,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
 
     seed: int = 7
     requests: int = 5_000
+    #: Whether the sentences that are for the router alone are learned too.
+    routes: bool = False
     #: Of CLINC150, where it is at hand.
     public: int = 2_200
     #: Each of dev and test.
@@ -212,7 +214,7 @@ def run(
 ) -> None:
     """Makes the examples, trains, tunes on dev, tests, and writes everything with its manifest."""
     directory = directory or find(parse(base))
-    book = Phrasebook.read(team / "training", routing=True)
+    book = Phrasebook.read(team / "training", routing=recipe.routes)
     made = sets(book, recipe, team.name, folder)
     labels = (*book.team.specialists, *book.team.others)
     tokenizer = AutoTokenizer.from_pretrained(directory)

@@ -1,6 +1,7 @@
 from collections.abc import AsyncIterator
 
 import pytest
+
 from harness.house import SUBJECTS
 from metier.topics.memory import MemoryBus
 

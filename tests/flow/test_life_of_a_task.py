@@ -7,6 +7,7 @@ import datetime as dt
 
 import msgspec
 import pytest
+
 from harness.house import ROSTER, SUBJECTS, open_house, stored
 from harness.instant import InstantEngine
 from metier.actors.policy import Roster

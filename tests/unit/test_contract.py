@@ -7,11 +7,12 @@ import pickle
 
 import msgspec
 import pytest
+
 from metier.topics import codec, errors, messages
 from metier.topics.messages import Answer, Context, Deadline, Result, Task
 from metier.topics.subjects import Subjects, token
 
-KINDS = [kind for kind in messages.Message.__subclasses__()]
+KINDS = list(messages.Message.__subclasses__())
 
 
 def test_every_message_is_a_frozen_tagged_struct_that_refuses_unknown_fields() -> None:
