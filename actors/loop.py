@@ -58,7 +58,7 @@ class Loop:
 
     def __init__(self, actor: Actor, bus: Bus, subjects: Subjects) -> None:
         self.actor = actor
-        self.record = Record()
+        self.record = Record(actor.name)
         #: Set once the actor is open and pulls.
         self.working = asyncio.Event()
         self._bus = bus

@@ -10,6 +10,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from opentelemetry import metrics
+
+from metier.topics import tracing
 from metier.topics.messages import Presence, Usage
 from metier.topics.outbox import Output
 
@@ -22,10 +25,16 @@ WINDOW_S = 60.0
 KEPT = 4096
 
 
+_meter = metrics.get_meter("metier")
+_durations = _meter.create_histogram("messaging.process.duration", "s", "Time a delivery took, to its settlement.")
+_tokens = _meter.create_histogram("gen_ai.client.token.usage", "{token}", "Tokens read and written by model calls.")
+
+
 class Record:
     """Deliveries handled by one replica."""
 
-    def __init__(self) -> None:
+    def __init__(self, actor: str) -> None:
+        self._attributes = {tracing.SYSTEM: "nats", tracing.OPERATION: "process", tracing.CONSUMER: actor}
         self.replica = uuid4().hex[:8]
         self.handled = 0
         self.failed = 0
@@ -38,12 +47,17 @@ class Record:
         self.handled += 1
         self.failed += not ok
         self._recent.append((time.monotonic(), seconds))
+        _durations.record(seconds, self._attributes)
 
     def used(self, outputs: Sequence[Output]) -> None:
         """Notes the tokens that a handled message says it used."""
         for output in outputs:
             if isinstance(output, Usage):
-                self.output_tokens += sum(tokens.output for tokens in output.tokens)
+                for tokens in output.tokens:
+                    self.output_tokens += tokens.output
+                    about = {tracing.GEN_AGENT: output.name, tracing.GEN_MODEL: tokens.model}
+                    _tokens.record(tokens.prompt, about | {tracing.GEN_TOKEN_TYPE: "input"})
+                    _tokens.record(tokens.output, about | {tracing.GEN_TOKEN_TYPE: "output"})
 
     def presence(self, actor: Actor, in_flight: int) -> Presence:
         """The replica as `status` shows it."""

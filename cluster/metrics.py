@@ -1,20 +1,25 @@
 """Metrics of one replica, read from its loop's record when the collector asks.
 
-Counters and gauges per actor; durations of single messages are in the traces. Names follow the messaging conventions
-where there is one.
+Counters and gauges per actor; `actors/record.py` has the histograms. Names follow the messaging conventions where there
+is one.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable
 
 from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, Observation
 
 from metier.actors.loop import Loop
+from metier.topics import tracing
 from metier.topics.bus import Bus, Lag
+from metier.topics.errors import MetierError
 from metier.topics.messages import Presence
+
+_log = logging.getLogger("metier.metrics")
 
 #: How old waiting and in-flight may be, in seconds.
 EVERY_S = 5.0
@@ -25,29 +30,34 @@ Read = Callable[[], float]
 class Watch:
     """One replica's figures. Its gauges of waiting work are the consumer's: every replica of an actor says the same."""
 
-    def __init__(self, loop: Loop, bus: Bus) -> None:
+    def __init__(self, loop: Loop) -> None:
         self._loop = loop
-        self._bus = bus
         self._lag = Lag(waiting=0, in_flight=0)
         self._register()
 
-    async def run(self, every_s: float = EVERY_S) -> None:
-        """Keeps waiting and in-flight fresh until cancelled; the callbacks themselves must not wait."""
+    async def run(self, loop: Loop, bus: Bus, every_s: float = EVERY_S) -> None:
+        """Keeps waiting and in-flight fresh until cancelled; the callbacks themselves must not wait.
+
+        The loop is the one that runs now: a replica that is configured anew has another, and the same instruments.
+        """
+        self._loop = loop
         while True:
-            self._lag = await self._bus.lag(self._loop.actor.consumer)
+            try:
+                self._lag = await bus.lag(loop.actor.consumer)
+            except MetierError as error:
+                _log.warning("lag is not known: %s", error, extra={"action": "lag"})
             await asyncio.sleep(every_s)
 
     def _register(self) -> None:
-        meter, record = metrics.get_meter("metier"), self._loop.record
+        meter = metrics.get_meter("metier")
         counters: tuple[tuple[str, str, str, Read], ...] = (
             (
                 "messaging.client.consumed.messages",
                 "{message}",
                 "Deliveries settled.",
-                lambda: record.handled,
+                lambda: self._loop.record.handled,
             ),
-            ("metier.messages.failed", "{message}", "Deliveries not acknowledged.", lambda: record.failed),
-            ("metier.tokens.output", "{token}", "Tokens the actor's model wrote.", lambda: record.output_tokens),
+            ("metier.messages.failed", "{message}", "Deliveries not acknowledged.", lambda: self._loop.record.failed),
         )
         gauges: tuple[tuple[str, str, str, Read], ...] = (
             ("metier.messages.waiting", "{message}", "Messages no replica has yet.", lambda: self._lag.waiting),
@@ -66,9 +76,5 @@ class Watch:
         return self._loop.record.presence(self._loop.actor, self._lag.in_flight)
 
     def _observe(self, read: Read) -> Callable[[CallbackOptions], Iterable[Observation]]:
-        attributes = {
-            "messaging.system": "nats",
-            "messaging.consumer.group.name": self._loop.actor.name,
-            "metier.replica": self._loop.record.replica,
-        }
+        attributes = {tracing.SYSTEM: "nats", tracing.CONSUMER: self._loop.actor.name}
         return lambda _: [Observation(read(), attributes)]

@@ -11,10 +11,12 @@ import msgspec
 from metier.actors.engines.base import Encoder, Engine
 from metier.actors.loop import Loop
 from metier.topics import jetstream
+from metier.topics.bus import Bus
 from metier.topics.errors import BusUnavailable, Unavailable
 from metier.topics.subjects import Subjects
 
 from . import build, models
+from .metrics import Watch
 from .team import Team
 
 log = logging.getLogger("metier.replica")
@@ -46,6 +48,7 @@ class Replica:
         self._settings = settings
         self._loop: Loop | None = None
         self._life: asyncio.Task[None] | None = None
+        self._watch: Watch | None = None
         self._shared = frozenset(models.shared(team))
 
     async def reconfigure(self, user_config: dict[str, Any]) -> None:
@@ -103,10 +106,21 @@ class Replica:
         self._loop = Loop(actor, bus, subjects)
         working = asyncio.create_task(self._loop.working.wait())
         working.add_done_callback(lambda done: None if done.cancelled() or ready.done() else ready.set_result(None))
+        sides = [working, *self._watching(self._loop, bus)]
         try:
             await self._loop.run()
         finally:
-            working.cancel()
+            for side in sides:
+                side.cancel()
+
+    def _watching(self, loop: Loop, bus: Bus) -> list[asyncio.Task[Any]]:
+        """The task that keeps metrics fresh, where somebody collects them."""
+        from .telemetry import endpoint_of
+
+        if not endpoint_of(self._team.telemetry):
+            return []
+        self._watch = self._watch or Watch(loop)
+        return [asyncio.create_task(self._watch.run(loop, bus))]
 
     async def _stop(self) -> None:
         life, self._life = self._life, None

@@ -42,6 +42,7 @@ GEN_MODEL: Final = "gen_ai.request.model"
 GEN_AGENT: Final = "gen_ai.agent.name"
 GEN_WORKFLOW: Final = "gen_ai.workflow.name"
 GEN_TOOL: Final = "gen_ai.tool.name"
+GEN_TOKEN_TYPE: Final = "gen_ai.token.type"
 GEN_INPUT_TOKENS: Final = "gen_ai.usage.input_tokens"
 GEN_OUTPUT_TOKENS: Final = "gen_ai.usage.output_tokens"
 

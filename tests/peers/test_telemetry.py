@@ -64,8 +64,8 @@ async def test_a_receiver_gets_the_same_spans_over_otlp(bus: MemoryBus, tmp_path
         telemetry.setup(service="house", telemetry=Telemetry(otlp_endpoint=receiver.url), directory=str(tmp_path))
         async with open_house(bus) as house:
             answer = await house.client.ask("red")
-            watch = Watch(house.loops["red"], bus)
-            beat = asyncio.create_task(watch.run(0.01))
+            loop = house.loops["red"]
+            beat = asyncio.create_task(Watch(loop).run(loop, bus, 0.01))
             await asyncio.sleep(0)
             beat.cancel()
         telemetry.shutdown()
@@ -80,6 +80,7 @@ async def test_a_receiver_gets_the_same_spans_over_otlp(bus: MemoryBus, tmp_path
     )
     assert not (tmp_path / "traces").exists()
     assert 1 == counted["messaging.client.consumed.messages"]["points"][0]["value"]
+    assert {"messaging.process.duration", "gen_ai.client.token.usage"} <= set(counted)
     assert "red" == counted["metier.messages.waiting"]["points"][0]["attributes"]["messaging.consumer.group.name"]
 
 
