@@ -13,7 +13,7 @@ def write(manifest: Manifest, folder: Path) -> None:
 
 
 def text(manifest: Manifest) -> str:
-    """The card."""
+    """The card; the last run comes first."""
     return "\n".join(
         [
             "---",
@@ -29,8 +29,8 @@ def text(manifest: Manifest) -> str:
             "",
             *_runs(manifest),
             "",
-            "Sentences are made from the templates in the team's `training` folder. Templates, cities and titles of",
-            "the test are not among those trained on; they are of the same making, so real requests do worse.",
+            "The test is of the same making as what was learned from, so real requests do worse. Where sentences are",
+            "made from templates, no template, and no city or title of that language, is in both.",
             "",
             "## Held-out figures",
             "",
@@ -51,7 +51,10 @@ def _runs(manifest: Manifest | None) -> list[str]:
             f"- {part.name}: {part.examples} examples, {part.licence}, sha256 {part.sha256[:16]}"
             for part in manifest.data
         ]
+        stopped = ", stopped before all were read" if "stopped_after_steps" in manifest.recipe else ""
         minutes = manifest.seconds / 60
-        lines.append(f"  (seed {manifest.seed}, {manifest.steps} steps, {minutes:.0f} minutes on {manifest.device})")
+        lines.append(
+            f"  (seed {manifest.seed}, {manifest.steps} steps, {minutes:.0f} minutes on {manifest.device}{stopped})"
+        )
         manifest = manifest.start
     return lines
