@@ -120,7 +120,7 @@ class Progress:
         now = work.seconds if work.seconds is not None else time.monotonic() - work.began if work.began else None
         seconds = Text(f"{now:5.1f} s" if now is not None else "", style="dim", justify="right")
         if work.state:
-            return seconds, Text(first_line(work.text), no_wrap=True, overflow="ellipsis")
+            return seconds, Text(gist(work.text), no_wrap=True, overflow="ellipsis")
         if work.text:
             return seconds, Text("\n".join(work.text.strip().splitlines()[-TAIL_LINES:]))
         waits = [n for n in work.needs if n in self.work and not self.work[n].state]
@@ -145,9 +145,13 @@ def mark(state: State) -> Text:
     return Text(sign, style=style)
 
 
-def first_line(text: str) -> str:
-    """The first line that says something."""
-    return next((line.strip() for line in text.splitlines() if line.strip()), "")
+def gist(text: str) -> str:
+    """A text in one line: its first, and where that only announces a list, what is first in the list."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if len(lines) < 2 or not lines[0].endswith(":"):
+        return lines[0] if lines else ""
+    more = f" (and {len(lines) - 2} more lines)" if len(lines) > 2 else ""
+    return f"{lines[0]} {lines[1]}{more}"
 
 
 def graph(plan: PlanGraph) -> str:
@@ -170,7 +174,7 @@ def line_of(event: Event) -> str | None:
             return f"{event.node}: given up to {event.specialist}: {event.text}"
         case "finished" if event.state is not State.ESCALATE:
             took = f" in {event.seconds:.2f} s" if event.seconds is not None else ""
-            return f"{event.specialist}: {event.state}{took}: {first_line(event.text)}"
+            return f"{event.specialist}: {event.state}{took}: {gist(event.text)}"
     return None
 
 
@@ -193,7 +197,7 @@ def findings(answer: Answer, seconds: dict[str, float | None]) -> Table:
 
 
 def _found(finding: Finding) -> RenderableType:
-    said = Text(first_line(finding.text or finding.reason or ""), no_wrap=True, overflow="ellipsis")
+    said = Text(gist(finding.text or finding.reason or ""), no_wrap=True, overflow="ellipsis")
     if finding.call is None:
         return said
     arguments = ", ".join(f"{name}={value}" for name, value in finding.call.said.items() if value is not None)

