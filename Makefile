@@ -1,8 +1,7 @@
 # Everything from a bare clone: python3 (3.11 or newer), make, and pip's own configuration. Targets: `make`.
 VENV := .venv
 BIN := $(VENV)/bin
-# Not compiled: most of these modules are never imported, and those that are compile themselves the first time.
-INSTALL := -m pip --disable-pip-version-check --quiet install --no-compile
+INSTALL := -m pip --disable-pip-version-check --quiet install
 LOCKED := $(BIN)/python $(INSTALL) --constraint constraints.txt
 # What pip has to say is shown when it fails.
 QUIETLY := >$(VENV)/install.log 2>&1 || { cat $(VENV)/install.log >&2; exit 1; }
@@ -22,7 +21,7 @@ demo: $(VENV)/.cluster models  ## plan a weekend in Paris with the trip team, fr
 	@$(BIN)/metier demo
 
 test: $(VENV)/.dev models  ## all tests, with the real broker, the real models and a local Ray (up to 8 minutes)
-	@echo "metier: running the tests: the first 20 s are unit and flow, then broker, models and cluster (up to 8 minutes)"
+	@echo "metier: running the tests: the first 20 s are unit and flow, then broker, peers, models, cluster, chaos, acceptance (up to 8 minutes)"
 	@$(BIN)/pytest
 
 bench: $(VENV)/.dev models  ## measure latency, throughput, start and memory; prints and stores the figures
