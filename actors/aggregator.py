@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from opentelemetry import trace
 
@@ -49,11 +49,12 @@ class Aggregator:
         Seen before, it says the same again: a crash between record and send loses no step.
         Results of one task may share one write, so each message answers for its own step of it alone.
         """
-        before, after = await self._step(message)
+        before, after = await self._step(message, delivery.headers.get(tracing.TRACEPARENT, ""))
         if after.turn != message.turn:
             return []
         again = before is after and delivery.attempt > 1
         if after.status:
+            tracing.link(trace.get_current_span(), _results(after, (id_ for id_, _ in policy.sinks(after))))
             return [answers.answer(after, self._roster)] if again or not before.status else []
         if isinstance(message, Deadline):
             return []
@@ -62,7 +63,10 @@ class Aggregator:
             await tell(_escalated(after, message))
             return [policy.order(after, message.node, self._roster)]
         began = () if again else policy.ready(before)
-        return [policy.order(after, id_, self._roster) for id_ in policy.ready(after) if id_ not in began]
+        ready = [id_ for id_ in policy.ready(after) if id_ not in began]
+        for id_ in ready:
+            tracing.link(trace.get_current_span(), _results(after, after.nodes[id_].needs))
+        return [policy.order(after, id_, self._roster) for id_ in ready]
 
     def give_up(self, message: Result | Deadline, delivery: Delivery, state: State, reason: str) -> Sequence[Output]:
         """Nothing: the deadline answers for what the ledger cannot record."""
@@ -79,7 +83,7 @@ class Aggregator:
             return ()
         return [answers.answer(plan, self._roster)]
 
-    async def _step(self, message: Result | Deadline) -> tuple[Plan, Plan]:
+    async def _step(self, message: Result | Deadline, traceparent: str) -> tuple[Plan, Plan]:
         """Records a message: the plan right before it, and right after it."""
         before = after = None
 
@@ -87,7 +91,7 @@ class Aggregator:
             nonlocal before, after
             before = plan
             if isinstance(message, Result):
-                after = policy.merge(plan, message, self._roster)
+                after = policy.merge(plan, message, self._roster, traceparent)
             else:
                 after = policy.close(plan, State.EXPIRED) if plan.turn == message.turn else plan
             return after
@@ -102,6 +106,11 @@ class Aggregator:
                 span.set_attribute(tracing.NODE, message.node)
                 span.set_attribute(tracing.STATE, str(message.finding.state))
         return before, after
+
+
+def _results(plan: Plan, nodes: Iterable[str]) -> list[str]:
+    """Where the results of these nodes were sent from."""
+    return [plan.nodes[id_].traceparent for id_ in nodes]
 
 
 def _escalated(plan: Plan, result: Result) -> Event:

@@ -73,7 +73,7 @@ def nodes(routing: Routing, roster: Roster) -> dict[str, Node]:
 # ── What happens next ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def merge(plan: Plan, result: Result, roster: Roster) -> Plan:
+def merge(plan: Plan, result: Result, roster: Roster, traceparent: str = "") -> Plan:
     """The plan with a result in it, closed if that was the last; the same plan if the result changes nothing."""
     node = plan.nodes.get(result.node)
     if plan.status or plan.turn != result.turn or node is None or node.finding:
@@ -86,7 +86,8 @@ def merge(plan: Plan, result: Result, roster: Roster) -> Plan:
         if isinstance(tier, Tier):
             return plan.with_node(result.node, msgspec.structs.replace(node, escalated=tier.name))
         finding = msgspec.structs.replace(finding, state=State.FAILED, reason=f"{finding.reason}; {tier}")
-    return close_if_done(plan.with_node(result.node, msgspec.structs.replace(node, finding=finding)))
+    done = msgspec.structs.replace(node, finding=finding, traceparent=traceparent)
+    return close_if_done(plan.with_node(result.node, done))
 
 
 def tier_for(plan: Plan, node: Node, roster: Roster) -> Tier | str:

@@ -28,6 +28,8 @@ class Node(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: Nodes whose findings it waits for.
     needs: tuple[str, ...] = ()
     finding: Finding | None = None
+    #: Where its result was sent, as W3C `traceparent`: what a join links to.
+    traceparent: str = ""
     #: The tier it was handed to, if its specialist gave it up.
     escalated: str | None = None
 

@@ -7,7 +7,7 @@ templates, never ids.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from opentelemetry import trace
@@ -64,7 +64,13 @@ def inject(span: Span, headers: dict[str, str]) -> None:
 
 def extract(headers: Mapping[str, str]) -> Context | None:
     """The context a `traceparent` header names; None without one, or with one that is not valid."""
-    parts = headers.get(TRACEPARENT, "").split("-")
+    context = parse(headers.get(TRACEPARENT, ""))
+    return trace.set_span_in_context(NonRecordingSpan(context)) if context else None
+
+
+def parse(traceparent: str) -> SpanContext | None:
+    """The span a `traceparent` names; None if it is not valid."""
+    parts = traceparent.split("-")
     if len(parts) < 4:
         return None
     try:
@@ -76,7 +82,15 @@ def extract(headers: Mapping[str, str]) -> Context | None:
         )
     except ValueError:
         return None
-    return trace.set_span_in_context(NonRecordingSpan(context)) if context.is_valid else None
+    return context if context.is_valid else None
+
+
+def link(span: Span, traceparents: Iterable[str]) -> None:
+    """Links a span to others that it continues beside its parent: where several results come together."""
+    if span.is_recording():
+        for traceparent in traceparents:
+            if context := parse(traceparent):
+                span.add_link(context)
 
 
 def trace_id(span: Span) -> str:

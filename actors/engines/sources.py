@@ -217,6 +217,7 @@ def _pip_version() -> tuple[int, ...]:
 
 def _convert(packed: Path, ready: Path) -> Path:
     """GGUF to float32 safetensors, once: Transformers runs packed weights at a twentieth of the speed."""
+    os.environ.setdefault("TQDM_DISABLE", "1")  # Transformers draws a bar of its own over ours
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
     from transformers.utils import logging

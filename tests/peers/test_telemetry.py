@@ -132,3 +132,17 @@ def test_a_full_file_makes_room_and_the_old_one_is_still_read(tmp_path: Path) ->
 
     assert 2 == len(list(tmp_path.iterdir()))
     assert "root" in [record.name for record in traces.read(tmp_path, tracing.trace_id(root))]
+
+
+async def test_where_results_come_together_their_senders_are_linked(bus: MemoryBus, tmp_path: Path) -> None:
+    telemetry.setup(service="house", telemetry=Telemetry(), directory=str(tmp_path))
+
+    async with open_house(bus) as house:
+        answer = await house.client.ask("red green blue mixer")
+    telemetry.shutdown()
+    spans = traces.read(tmp_path / "traces", answer.trace_id)
+    sent = {f"{answer.trace_id}-{span.span}" for span in spans if span.name == "send result"}
+    joined = [set(span.links) for span in spans if len(span.links) == 3]
+
+    assert 1 == len(joined)
+    assert joined[0] < sent
