@@ -44,7 +44,13 @@ async def start(directory: Path, *arguments: str) -> asyncio.subprocess.Process:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         env={**os.environ, "METIER_DIRECTORY": str(directory)},
+        preexec_fn=_hears_ctrl_c,
     )
+
+
+def _hears_ctrl_c() -> None:
+    """What a shell starts in the background ignores SIGINT, and so would all below it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 async def run(directory: Path, *arguments: str) -> tuple[int | None, str, str]:
@@ -152,7 +158,11 @@ async def test_ctrl_c_ends_ask_quietly_and_cancels_the_task(own_server: NatsServ
             while b"red: at work" not in await process.stdout.readline():
                 pass
         process.send_signal(signal.SIGINT)
-        _, error = await asyncio.wait_for(process.communicate(), 10)
+        try:
+            _, error = await asyncio.wait_for(process.communicate(), 10)
+        except TimeoutError:
+            process.kill()
+            raise
         answers = await stored(one.house.bus, streams.ANSWERS, SUBJECTS.everything("answer"), 1)
 
     assert (130, b"") == (process.returncode, error)
