@@ -22,7 +22,9 @@ from .subjects import Subjects
 
 #: Seconds past its deadline after which a task's answer is overdue.
 GRACE_S = 10.0
-#: A live answer can be lost when a connection breaks: the stored one is looked for this often, in seconds.
+#: A live answer can be lost when a connection breaks, or have come before: the stored one is looked for after this
+#: many seconds, then after twice as many, and at last every LOOK_EVERY_S.
+FIRST_LOOK_S = 0.25
 LOOK_EVERY_S = 2.0
 
 
@@ -189,11 +191,13 @@ class Client:
         subject = self.subjects.answer(task.tenant, task.task_id, task.turn)
         async with self.bus.subscribe(subject, confirmed=False) as live:
             listening.set_result(None)
+            look_s = FIRST_LOOK_S
             while True:
                 try:
-                    async with asyncio.timeout(LOOK_EVERY_S):
+                    async with asyncio.timeout(look_s):
                         received = await anext(live)
                 except TimeoutError:
+                    look_s = min(2 * look_s, LOOK_EVERY_S)
                     if stored := await self._stored(subject):
                         return stored
                 else:

@@ -144,6 +144,7 @@ class Ledger:
 
     async def _write(self, key: str, batch: list[_Waiting]) -> Plan:
         turn = max(waiting.turn for waiting in batch)
+        revision = 0
         for _ in range(RACES):
             known = self._known.get(key)
             if known is None or known[0].turn < turn:
