@@ -54,8 +54,10 @@ class Aggregator:
             return []
         again = before is after and delivery.attempt > 1
         if after.status:
+            if before.status and not again:
+                return []
             tracing.link(trace.get_current_span(), _results(after, (id_ for id_, _ in policy.sinks(after))))
-            return [answers.answer(after, self._roster)] if again or not before.status else []
+            return [answers.answer(after, self._roster)]
         if isinstance(message, Deadline):
             return []
         node = after.nodes[message.node]

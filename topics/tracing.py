@@ -33,14 +33,12 @@ OPERATION_TYPE: Final = "messaging.operation.type"
 DESTINATION: Final = "messaging.destination.template"
 CONSUMER: Final = "messaging.consumer.group.name"
 BATCH: Final = "messaging.batch.message_count"
-ATTEMPT: Final = "messaging.nats.delivery_count"
 
 # Generative AI.
 GEN_OPERATION: Final = "gen_ai.operation.name"
 GEN_PROVIDER: Final = "gen_ai.provider.name"
 GEN_MODEL: Final = "gen_ai.request.model"
 GEN_AGENT: Final = "gen_ai.agent.name"
-GEN_WORKFLOW: Final = "gen_ai.workflow.name"
 GEN_TOOL: Final = "gen_ai.tool.name"
 GEN_TOKEN_TYPE: Final = "gen_ai.token.type"
 GEN_INPUT_TOKENS: Final = "gen_ai.usage.input_tokens"
@@ -52,7 +50,6 @@ NODE: Final = "metier.node"
 STATE: Final = "metier.state"
 REASON: Final = "metier.reason"
 CONFIDENCE: Final = "metier.confidence"
-WAITED: Final = "metier.waited_ms"
 
 
 def inject(span: Span, headers: dict[str, str]) -> None:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -18,7 +18,9 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 
 from metier.cluster.state import State, Up
+from metier.topics.client import Client, connect
 from metier.topics.errors import NotUp
+from metier.topics.subjects import Subjects
 
 ECHO = Path(__file__).parent / "team_echo" / "team.yaml"
 START_S = 200.0
@@ -126,6 +128,14 @@ def echo_team(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
         request.config.add_cleanup(lambda: end(team))
     team.ready()
     return team
+
+
+@pytest.fixture
+async def client(echo_team: LocalTeam) -> AsyncIterator[Client]:
+    """A client of the echo team."""
+    up = echo_team.ready()
+    async with connect(up.nats_url, subjects=Subjects(up.root)) as found:
+        yield found
 
 
 def end(team: LocalTeam) -> None:
