@@ -11,7 +11,9 @@ from typing import Any
 
 import msgspec
 from ray import serve
+from ray.serve._private.application_state import StatusOverview
 from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
+from ray.serve.context import _get_global_client
 from ray.serve.schema import ApplicationStatus, LoggingConfig
 
 from metier.topics.errors import Timeout, Unavailable
@@ -169,10 +171,10 @@ def submit(team: Team, settings: Settings, only: Collection[str] | None = None) 
 def delete(limit_s: float = GRACE_S + 10) -> None:
     """Ends all applications and waits until their replicas are gone. Blocks. Raises Timeout."""
     gone = threading.Event()
-    for name in serve.status().applications:
+    for name in _statuses():
         serve.delete(name, _blocking=False)
     end = time.monotonic() + limit_s
-    while left := serve.status().applications:
+    while left := _statuses():
         if time.monotonic() > end:
             raise Timeout(limit_s=limit_s, what=f"{', '.join(left)} did not end")
         gone.wait(0.05)
@@ -199,16 +201,22 @@ async def ready(names: list[str], progress: Progress, call: Call, limit_s: float
 
 def states(names: list[str]) -> list[tuple[str, str]]:
     """Applications and their states. Raises Unavailable when one failed. Blocks."""
-    applications, found = serve.status().applications, []
+    statuses, found = _statuses(), []
     for name in names:
-        if (app := applications.get(name)) is None:
+        if (overview := statuses.get(name)) is None:
             continue
-        state = _STATES.get(app.status, "starting")
+        state = _STATES.get(overview.app_status.status, "starting")
         if state == "failed":
-            messages = [app.message, *(deployment.message for deployment in app.deployments.values())]
+            messages = [overview.app_status.message, *(each.message for each in overview.deployment_statuses)]
             raise Unavailable(what=name, reason=reason(messages))
         found.append((name, state))
     return found
+
+
+def _statuses() -> dict[str, StatusOverview]:
+    """The state of each application, by name. `serve.status()` says it too, but makes all configurations anew."""
+    client: Any = _get_global_client()
+    return {overview.name: overview for overview in client.list_serve_statuses()}
 
 
 def reason(messages: list[str]) -> str:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
+
+_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of prctl(2)
+
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Process(msgspec.Struct, frozen=True):
@@ -63,6 +68,11 @@ def kill(processes: list[Process]) -> list[Process]:
         with contextlib.suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGKILL)
     return left
+
+
+def die_with_parent(number: signal.Signals = signal.SIGKILL) -> None:
+    """The kernel sends this process the signal when the thread that started it ends. For a child after its fork."""
+    _libc.prctl(_DIE_WITH_PARENT, number)
 
 
 def _all() -> Iterator[Process]:

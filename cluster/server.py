@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import os
 import shutil
 import signal
@@ -19,14 +18,13 @@ import msgspec
 
 from metier.topics.errors import BusUnavailable, PortInUse, ServerMissing
 
+from . import processes
+
 PORT = 4222
 START_LIMIT_S = 10.0
 STOP_LIMIT_S = 5.0
 
 _HOST = "127.0.0.1"
-_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of prctl(2)
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,7 +76,7 @@ async def nats_server(store: Path, logs: Path, port: int = PORT, option: str = "
         stderr=asyncio.subprocess.DEVNULL,
         # A session of its own: Ctrl-C reaches the parent alone, which ends the server last.
         start_new_session=True,
-        preexec_fn=_die_with_parent,
+        preexec_fn=lambda: processes.die_with_parent(signal.SIGTERM),
     )
     try:
         yield await _answering(process, ports, port, logs)
@@ -103,10 +101,6 @@ def _configuration(store: Path, logs: Path, ports: Path, port: int) -> str:
 
 def _quoted(path: Path) -> str:
     return msgspec.json.encode(str(path)).decode()
-
-
-def _die_with_parent() -> None:
-    _libc.prctl(_DIE_WITH_PARENT, signal.SIGTERM)
 
 
 def _in_use(port: int) -> bool:

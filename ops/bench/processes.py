@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import psutil  # type: ignore[import-untyped]
 
+from metier.cluster import forkserver
 from metier.cluster.state import Up
 
 CLIENT, BROKER, RAY = "client", "nats-server", "ray"
@@ -33,6 +34,8 @@ def _name(process: psutil.Process) -> str:
     if title.startswith(_REPLICA):
         app, _, deployment = title.removeprefix(_REPLICA).partition(":")
         return app if app == deployment else f"{app}: {deployment}"
+    if forkserver.__name__ in command:
+        return "fork server"
     script = next((part for part in command[1:] if part.endswith(".py")), title)
     return f"{RAY}: {os.path.basename(script).removeprefix('ray::')}"  # noqa: PTH119 - a title, not a path
 
@@ -49,7 +52,7 @@ class Clock:
         """Seconds since; all of Ray and Serve that is no replica counts as one."""
         used: dict[str, float] = {}
         for pid, seconds in self._read().items():
-            name = RAY if self._names[pid].startswith((RAY, "metier")) else self._names[pid]
+            name = RAY if self._names[pid].startswith((RAY, "metier", "fork")) else self._names[pid]
             used[name] = used.get(name, 0.0) + seconds - self._began[pid]
         return used
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import json
 
 import msgspec
 import pytest
@@ -23,6 +24,14 @@ LIMIT_S = 10.0
 def flights(subjects: Subjects, ack_wait_s: float = 6.0) -> Consumer:
     subject = subjects.subtask("flights")
     return Consumer(stream=subjects.stream("SUBTASKS"), name="flights", subject=subject, ack_wait_s=ack_wait_s)
+
+
+async def asked(bus: JetStreamBus, consumer: Consumer) -> None:
+    """Waits until the server has the request of a pull: it takes requests up after what else it is told."""
+    about = f"$JS.API.CONSUMER.INFO.{consumer.stream}.{consumer.name}"
+    async with asyncio.timeout(LIMIT_S):
+        while not json.loads((await bus._inbox.ask(about, b"")).data)["num_waiting"]:
+            pass
 
 
 async def one(pull: Pull) -> Delivery:
@@ -48,7 +57,7 @@ async def test_a_waiting_pull_and_a_publish_outlive_a_restart_of_the_server(own_
         await bus.ensure(streams(subjects), [consumer])
         async with bus.pull(consumer) as pull:
             waiting = asyncio.create_task(pull.fetch(4))
-            await bus.lag(consumer)
+            await asked(bus, consumer)
             own_server.stop()
             publishing = asyncio.create_task(bus.publish(Publication(consumer.subject, b"1")))
             await asyncio.to_thread(own_server.start)
@@ -79,7 +88,7 @@ async def test_a_pull_takes_up_again_when_its_consumer_was_deleted_and_made_anew
     await jetstream.ensure((), [consumer])
     async with jetstream.pull(consumer) as pull:
         waiting = asyncio.create_task(pull.fetch(4))
-        await jetstream.lag(consumer)
+        await asked(jetstream, consumer)
         await jetstream._api(f"CONSUMER.DELETE.{consumer.stream}.{consumer.name}", {})
         await jetstream.ensure((), [consumer])
         await jetstream.publish(Publication(consumer.subject, b"1"))
@@ -94,11 +103,13 @@ async def test_a_delivery_that_waits_in_a_left_pull_is_handed_back_without_its_a
     await jetstream.ensure((), [consumer])
     async with jetstream.pull(consumer) as pull:
         waiting = asyncio.create_task(pull.fetch(4))
-        await jetstream.lag(consumer)
+        await asked(jetstream, consumer)
         waiting.cancel()
         await asyncio.wait([waiting])
         await jetstream.publish(Publication(consumer.subject, b"1"))
-        assert (await jetstream.lag(consumer)).in_flight == 1
+        async with asyncio.timeout(LIMIT_S):
+            while (await jetstream.lag(consumer)).in_flight != 1:
+                pass
     async with jetstream.pull(consumer) as pull:
         assert (await one(pull)).attempt == 2
 

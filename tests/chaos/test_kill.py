@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
-from harness.local_team import LocalTeam
-from metier.topics.client import Client
+from harness.local_team import LocalTeam, local_team
+from metier.topics.client import Client, connect
 from metier.topics.codec import decode, encode
 from metier.topics.messages import Answer, Control, Presence, State, Task
 from metier.topics.streams import ANSWERS
+from metier.topics.subjects import Subjects
 
 BACK_S = 45.0
 
@@ -57,6 +59,22 @@ async def test_a_task_outlives_the_process_of_its_model(client: Client, echo_tea
 
     assert State.OK is answer.status, answer.text
     assert "slow 1 one" == answer.text
+
+
+async def test_a_team_outlives_its_fork_server_and_stops_without_its_raylet(tmp_path: Path) -> None:
+    with local_team(tmp_path / "state") as team:
+        up = team.ready()
+        async with connect(up.nats_url, subjects=Subjects(up.root)) as client:
+            pids = {presence.pid for presence in await presences(client)}
+
+            team.process_of("metier.cluster.forkserver").kill()
+            answer = await client.ask("one two three joiner", deadline_s=90)
+
+            assert State.OK is answer.status, answer.text
+            assert not pids & {presence.pid for presence in await presences(client)}
+        team.process_of("raylet/raylet").kill()
+
+        assert set() == team.stop()
 
 
 async def seen(client: Client, task: Task, what: str, node: str) -> None:

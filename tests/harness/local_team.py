@@ -73,6 +73,11 @@ class LocalTeam:
                 continue
         return None
 
+    def process_of(self, words: str) -> psutil.Process:
+        """The process whose command line has these words."""
+        (found,) = (process for process in self.processes() if words in _command(process))
+        return found
+
     def stop(self, number: int = signal.SIGTERM) -> set[psutil.Process]:
         """Ends the command with a signal to its whole group, as a terminal does, and returns what of it is left."""
         self.processes()
@@ -89,6 +94,13 @@ class LocalTeam:
             return self.state.read()
         except NotUp:
             return None
+
+
+def _command(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
 
 
 def _alive(process: psutil.Process) -> bool:
