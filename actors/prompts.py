@@ -11,50 +11,63 @@ from .engines.base import Prompt, Turn
 from .tools.base import Offer, Request
 
 
-def call_prompt(offers: Sequence[Offer], request: Request, adapter: str | None) -> Prompt:
-    """The prompt that makes a model choose a tool and its arguments."""
+def call_prompt(offers: Sequence[Offer], request: Request, adapter: str | None, *, may_refuse: bool = False) -> Prompt:
+    """The prompt that makes a model choose a tool and its arguments, or none of the tools if it may refuse."""
     return Prompt(
         turns=(
             Turn("system", "\n".join(offer.brief for offer in offers)),
             Turn("user", request.text),
         ),
-        schema=call_schema(offers),
+        schema=call_schema(offers, may_refuse=may_refuse),
         adapter=adapter,
         max_tokens=320,
     )
 
 
-def call_schema(offers: Sequence[Offer]) -> dict[str, Any]:
-    """One tool: its arguments. Several: a tool's name, then its arguments."""
-    if len(offers) == 1:
+def call_schema(offers: Sequence[Offer], *, may_refuse: bool = False) -> dict[str, Any]:
+    """One tool: its arguments. Several, or one that may be refused: a tool's name, then its arguments."""
+    if len(offers) == 1 and not may_refuse:
         return offers[0].schema
-    return {
-        "anyOf": [
-            {
-                "type": "object",
-                "properties": {"tool": {"const": offer.name}, "arguments": offer.schema},
-                "required": ["tool", "arguments"],
-                "additionalProperties": False,
-            }
-            for offer in offers
-        ]
-    }
+    choices: list[dict[str, Any]] = [
+        {
+            "type": "object",
+            "properties": {"tool": {"const": offer.name}, "arguments": offer.schema},
+            "required": ["tool", "arguments"],
+            "additionalProperties": False,
+        }
+        for offer in offers
+    ]
+    return {"anyOf": [*choices, _REFUSAL] if may_refuse else choices}
 
 
-def parse_call(offers: Sequence[Offer], output: str) -> tuple[str, dict[str, Any]]:
-    """Tool name and arguments of an output that obeys `call_schema(offers)`. Raises DecodeError if it was cut short."""
-    if len(offers) == 1:
+def parse_call(offers: Sequence[Offer], output: str, *, may_refuse: bool = False) -> tuple[str, dict[str, Any]] | None:
+    """Tool name and arguments of an output that obeys `call_schema`; None for a refusal.
+
+    Raises DecodeError if it was cut short.
+    """
+    if len(offers) == 1 and not may_refuse:
         return offers[0].name, msgspec.json.decode(output, type=dict[str, Any])
     call = msgspec.json.decode(output, type=_Call)
-    return call.tool, call.arguments
+    return None if call.tool is None else (call.tool, call.arguments)
 
 
-def call_text(offers: Sequence[Offer], tool: str, arguments: dict[str, Any]) -> str:
-    """The output that stands for a call: what training teaches. Compact JSON, keys in the schema's order."""
-    call = arguments if len(offers) == 1 else {"tool": tool, "arguments": arguments}
-    return msgspec.json.encode(call).decode()
+def call_text(offers: Sequence[Offer], call: tuple[str, dict[str, Any]] | None, *, may_refuse: bool = False) -> str:
+    """The output that stands for a call, or for none: what training teaches. Compact, keys in the schema's order."""
+    if call is None:
+        return msgspec.json.encode({"tool": None}).decode()
+    tool, arguments = call
+    whole = {"tool": tool, "arguments": arguments} if may_refuse or len(offers) > 1 else arguments
+    return msgspec.json.encode(whole).decode()
+
+
+_REFUSAL: dict[str, Any] = {
+    "type": "object",
+    "properties": {"tool": {"type": "null"}},
+    "required": ["tool"],
+    "additionalProperties": False,
+}
 
 
 class _Call(msgspec.Struct):
-    tool: str
-    arguments: dict[str, Any]
+    tool: str | None
+    arguments: dict[str, Any] = {}

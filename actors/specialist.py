@@ -54,6 +54,7 @@ class Specialist:
         tools: Sequence[Tool],
         adapter: str | None = None,
         least_confidence: float = 0.0,
+        may_refuse: bool = False,
         deadline_s: float = 60.0,
         local: bool = True,
     ) -> None:
@@ -65,6 +66,7 @@ class Specialist:
         self._tools = {tool.name: tool for tool in tools}
         self._adapter = adapter
         self._least_confidence = least_confidence
+        self._may_refuse = may_refuse
         self._deadline_s = deadline_s
         self._local = local
 
@@ -140,16 +142,19 @@ class Specialist:
         tokens = _tokens(completion, self.model)
         if completion.finish == "length":
             return self._escalate(f"its output was cut at {completion.output_tokens} tokens", completion, tokens)
-        tool, said = parse_call(offers, completion.text)
+        call = parse_call(offers, completion.text, may_refuse=self._may_refuse)
         if completion.confidence is not None and completion.confidence < self._least_confidence:
             why = f"confidence {completion.confidence:.2f} is below {self._least_confidence:.2f}"
             return self._escalate(why, completion, tokens)
+        if call is None:
+            return self._escalate("none of its tools fits", completion, tokens)
+        tool, said = call
         await tell(self._event(subtask, "called", _shown(tool, said)))
         return await self._call(self._tools[tool], said, request, completion, tokens)
 
     async def _choose(self, offers: Sequence[Offer], request: Request) -> Completion:
         """Asks the model for a call."""
-        prompt = call_prompt(offers, request, self._adapter)
+        prompt = call_prompt(offers, request, self._adapter, may_refuse=self._may_refuse)
         with tracing.tracer.start_as_current_span(f"{tracing.CHAT} {self._engine.model}", kind=SpanKind.CLIENT) as span:
             completion = await complete(self._engine, prompt)
             describe(span, completion)

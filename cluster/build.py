@@ -225,6 +225,7 @@ async def _specialist(
         tools=[*own, *await mcp_tools(team, name)],
         adapter=specialist.adapter,
         least_confidence=specialist.confidence,
+        may_refuse=specialist.may_refuse,
         deadline_s=specialist.deadline_s,
         local=models.is_local(team.models[specialist.model]),
         **known,

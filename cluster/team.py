@@ -114,6 +114,8 @@ class Specialist(_Section, frozen=True, kw_only=True):
     needs: tuple[str, ...] = ()
     #: Below this confidence the node is escalated; 0: never.
     confidence: Share = 0.0
+    #: The model may say that none of its tools fits: the node is then escalated. For adapters that have learned to.
+    may_refuse: bool = False
     #: The tier it escalates to.
     tier: str = "large"
     #: One subtask may take this long.

@@ -92,11 +92,13 @@ async def calls(team: Team, parts: Sequence[tuple[Example, str]], base: Path, ad
         async with room:
             prompt = call_prompt(offers, Request(text=example.text, today=dt.date.min), _ADAPTER)
             completion = await complete(engine, prompt)
+        called = parse_call(offers, completion.text)
+        assert called is not None
         return Call(
             specialist=name,
             language=example.language,
             text=example.text,
-            said=parse_call(offers, completion.text)[1],
+            said=called[1],
             right=dict(example.calls[name].arguments),
             confidence=completion.confidence,
         )

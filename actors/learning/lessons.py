@@ -43,4 +43,4 @@ def lesson(team: Team, example: Example, name: str) -> Lesson:
     offers = [team.specialists[name].offer(example.text)]
     prompt = call_prompt(offers, Request(text=example.text, today=dt.date.min), None)
     call = example.calls[name]
-    return Lesson(name, prompt.turns, call_text(offers, call.tool, call.arguments))
+    return Lesson(name, prompt.turns, call_text(offers, (call.tool, call.arguments)))

@@ -9,9 +9,7 @@ Protocol: https://modelcontextprotocol.io/specification (2026-07-28, and the ear
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import os
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,19 +19,8 @@ from mcp import Client, MCPError, StdioServerParameters
 
 from metier.topics.errors import InvalidTeam, ToolFailed
 
-from . import values
-from .base import Missing, Offer, Outcome, Request
-from .function import builtins, signature, words_of
-
-_DESCRIPTION_LIMIT = 80
-
-#: JSON Schema types whose values are words of the request, understood in code.
-_SPOKEN: dict[tuple[str, str | None], type] = {
-    ("string", None): str,
-    ("string", "date"): dt.date,
-    ("integer", None): int,
-    ("number", None): float,
-}
+from .base import Offer, Outcome, Request
+from .schema import Described
 
 
 class McpServer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -197,41 +184,24 @@ class McpTool:
         session.hold()
         self._session = session
         self._open = True
-        self._name = tool.name
-        schema = inlined(tool.input_schema, tool.name)
-        self._properties: dict[str, Any] = {name: _sole(kind) for name, kind in schema.get("properties", {}).items()}
-        self._required = frozenset(schema.get("required", ()))
-        brief = signature(tool.name, {name: name not in self._required for name in self._properties})
-        self._brief = brief + _summary(tool.description)
+        self._described = Described(tool.name, tool.input_schema, tool.description)
 
     @property
     def name(self) -> str:
         """The server's name for it."""
-        return self._name
+        return self._described.name
 
     def offer(self, request: Request) -> Offer:
         """Signature and first sentence; texts, numbers and dates are words of the request."""
-        return Offer(
-            name=self._name,
-            brief=self._brief,
-            schema={
-                "type": "object",
-                "properties": {name: _offered(kind, request) for name, kind in self._properties.items()},
-                "required": list(self._properties),
-                "additionalProperties": False,
-            },
-        )
+        return self._described.offer(request)
 
     async def call(self, said: Mapping[str, Any], request: Request) -> Outcome:
         """Calls the server, which checks the arguments. Raises Missing, InvalidValue or ToolFailed."""
-        heard = {name: said[name] for name in self._properties if said.get(name) is not None}
-        if missing := [name for name in self._properties if name in self._required and name not in heard]:
-            raise Missing(*missing)
-        arguments = {name: _understood(self._properties[name], words, request) for name, words in heard.items()}
-        result = await self._session.call(self._name, arguments)
+        arguments = self._described.understand(said, request)
+        result = await self._session.call(self.name, arguments)
         text = "\n".join(part.text for part in result.content if isinstance(part, mcp_types.TextContent))
         if result.is_error:
-            raise ToolFailed(tool=self._name, reason=text or "the server gave no reason")
+            raise ToolFailed(tool=self.name, reason=text or "the server gave no reason")
         return Outcome(text=text, data=result.structured_content, arguments=arguments)
 
     async def close(self) -> None:
@@ -239,62 +209,3 @@ class McpTool:
         if self._open:
             self._open = False
             await self._session.release()
-
-
-def _spoken(schema: dict[str, Any]) -> type | None:
-    """The kind of value a schema asks for, if the asker's words can be read as one."""
-    kind = schema.get("type")
-    if not isinstance(kind, str) or schema.keys() & {"enum", "const", "pattern"}:
-        return None
-    return _SPOKEN.get((kind, schema.get("format")))
-
-
-def _offered(schema: dict[str, Any], request: Request) -> dict[str, Any]:
-    """A property as the model may fill it; null where the asker did not say it."""
-    if _spoken(schema):
-        return words_of(request)
-    if "enum" in schema:
-        return {"enum": [None, *(value for value in schema["enum"] if value is not None)]}
-    return {"anyOf": [{"type": "null"}, schema]}
-
-
-def _understood(schema: dict[str, Any], said: Any, request: Request) -> Any:
-    kind = _spoken(schema)
-    return said if kind is None else builtins(values.understand(kind, said, request))
-
-
-def _sole(schema: dict[str, Any]) -> dict[str, Any]:
-    """T for "T or null", which the offer adds anyway."""
-    parts = [part for part in schema.get("anyOf", ()) if part != {"type": "null"}]
-    return parts[0] if len(parts) == 1 else schema
-
-
-def _summary(description: str | None) -> str:
-    sentence = re.split(r"(?<=[.!?])\s|\n", (description or "").strip(), maxsplit=1)[0]
-    return f" - {sentence[:_DESCRIPTION_LIMIT].rstrip()}" if sentence else ""
-
-
-def inlined(schema: dict[str, Any], tool: str) -> dict[str, Any]:
-    """The schema without references: it may be set inside another. Raises InvalidTeam for a recursive one."""
-
-    def resolved(node: Any, inside: tuple[str, ...]) -> Any:
-        if isinstance(node, list):
-            return [resolved(item, inside) for item in node]
-        if not isinstance(node, dict):
-            return node
-        if (reference := node.get("$ref")) is not None:
-            if reference in inside:
-                raise InvalidTeam(path=tool, reason=f"its input schema is recursive ({reference})")
-            return resolved(_at(schema, reference, tool), (*inside, reference))
-        return {key: resolved(item, inside) for key, item in node.items() if key != "$defs"}
-
-    return resolved(schema, ())  # type: ignore[no-any-return]
-
-
-def _at(schema: dict[str, Any], reference: str, tool: str) -> Any:
-    node: Any = schema
-    for key in reference.removeprefix("#/").split("/"):
-        if not isinstance(node, dict) or key not in node:
-            raise InvalidTeam(path=tool, reason=f"its input schema refers to {reference}, which is not in it")
-        node = node[key]
-    return node

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.local_team import LocalTeam, local_team
+from harness.local_team import LocalTeam, answers, local_team
 from metier.topics.client import Client, connect
 from metier.topics.codec import decode, encode
 from metier.topics.messages import Answer, Control, Presence, State, Task
-from metier.topics.streams import ANSWERS
 from metier.topics.subjects import Subjects
 
 BACK_S = 45.0
@@ -30,7 +29,7 @@ CASES = {
 @pytest.mark.parametrize("actor", CASES)
 async def test_a_task_outlives_the_process_of_any_actor(client: Client, actor: str) -> None:
     text, moment = CASES[actor]
-    before = await client.bus.messages(client.subjects.stream(ANSWERS))
+    before = await answers(client, 0)
     pid = await back(client, actor)
 
     task = await client.submit(text, deadline_s=90)
@@ -43,7 +42,7 @@ async def test_a_task_outlives_the_process_of_any_actor(client: Client, actor: s
 
     assert State.OK is answer.status, answer.text
     assert f"one={text} three={text} two={text}" == answer.text
-    assert before + 1 == await client.bus.messages(client.subjects.stream(ANSWERS))
+    assert before + 1 == await answers(client, before + 1)
     await back(client, actor, after=pid)
 
 
@@ -67,12 +66,12 @@ async def test_a_team_outlives_its_fork_server_and_stops_without_its_raylet(tmp_
         async with connect(up.nats_url, subjects=Subjects(up.root)) as client:
             pids = {presence.pid for presence in await presences(client)}
 
-            team.process_of("metier.cluster.forkserver").kill()
+            team.part("metier.cluster.forkserver").kill()
             answer = await client.ask("one two three joiner", deadline_s=90)
 
             assert State.OK is answer.status, answer.text
             assert not pids & {presence.pid for presence in await presences(client)}
-        team.process_of("raylet/raylet").kill()
+        team.part("raylet/raylet").kill()
 
         assert set() == team.stop()
 

@@ -74,7 +74,7 @@ def listening(address: str) -> bool:
 
 
 async def test_every_worker_of_a_team_is_a_fork(client: Client, echo_team: LocalTeam) -> None:
-    server = echo_team.process_of("metier.cluster.forkserver")
+    server = echo_team.part("metier.cluster.forkserver")
 
     for name in ("router", "one", "aggregator", "model-echo"):
         replica = echo_team.replica(name)
@@ -84,6 +84,6 @@ async def test_every_worker_of_a_team_is_a_fork(client: Client, echo_team: Local
 
 @pytest.mark.parametrize("module", ["ray", "torch"])
 async def test_a_fork_server_does_not_hold(module: str, client: Client, echo_team: LocalTeam) -> None:
-    server = echo_team.process_of("metier.cluster.forkserver")
+    server = echo_team.part("metier.cluster.forkserver")
 
     assert not [part for part in server.memory_maps() if f"/{module}/" in part.path]

@@ -9,24 +9,23 @@ from pathlib import Path
 
 import pytest
 
-from harness.local_team import ECHO, LocalTeam, local_team, until
+from harness.local_team import ECHO, LocalTeam, answers, local_team, until
 from metier.cluster import build, local, team
 from metier.topics.client import Client
 from metier.topics.codec import decode, encode
 from metier.topics.errors import AlreadyUp, ModelMissing, PortInUse
 from metier.topics.messages import Control, Presence, State
-from metier.topics.streams import ANSWERS
 
 
 async def test_three_specialists_and_a_joiner_give_one_answer(client: Client) -> None:
-    before = await client.bus.messages(client.subjects.stream(ANSWERS))
+    before = await answers(client, 0)
 
     answer = await client.ask("one two three joiner")
 
     assert State.OK is answer.status
     said = "one two three joiner"
     assert f"one={said} three={said} two={said}" == answer.text
-    assert before + 1 == await client.bus.messages(client.subjects.stream(ANSWERS))
+    assert before + 1 == await answers(client, before + 1)
 
 
 async def test_an_open_request_is_answered_by_the_stand_in_and_says_so(client: Client) -> None:

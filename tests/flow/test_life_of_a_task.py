@@ -72,6 +72,16 @@ async def test_an_unsure_specialist_gives_its_node_up_to_the_large_model(bus: Me
         assert house.tools["red"].ran == 0
 
 
+async def test_a_specialist_that_finds_no_tool_fitting_gives_its_node_up(bus: MemoryBus) -> None:
+    refusal = InstantEngine({"tool": None})
+    async with open_house(bus, refusing=("red",), red=refusal, large=InstantEngine("scarlet")) as house:
+        answer = await house.client.ask("red")
+
+        assert answer.status is State.OK
+        assert answer.text == "scarlet"
+        assert house.tools["red"].ran == 0
+
+
 async def test_a_private_task_is_not_given_up_to_a_model_outside(bus: MemoryBus) -> None:
     outside = msgspec.structs.replace(ROSTER.tiers["large"], local=False)
     roster = msgspec.structs.replace(ROSTER, tiers={"large": outside})

@@ -47,7 +47,14 @@ def consumer(name: str, ack_wait_s: float = 2.0, max_attempts: int = 5) -> Consu
 class House:
     """The actors, their loops, and a client."""
 
-    def __init__(self, bus: Bus, roster: Roster, engines: Mapping[str, InstantEngine], **consumer_options: Any) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        roster: Roster,
+        engines: Mapping[str, InstantEngine],
+        refusing: tuple[str, ...] = (),
+        **consumer_options: Any,
+    ) -> None:
         self.bus = bus
         self.client = Client(bus, SUBJECTS)
         self.tools = {name: EchoTool(name) for name in NEEDS}
@@ -79,6 +86,7 @@ class House:
                 engine=self.engines[name],
                 tools=[self.tools[name]],
                 least_confidence=0.5,
+                may_refuse=name in refusing,
             )
             for name in NEEDS
         ]
@@ -90,7 +98,8 @@ class House:
 async def open_house(
     bus: Bus, *, roster: Roster = ROSTER, asleep: tuple[str, ...] = (), **options: Any
 ) -> AsyncIterator[House]:
-    """A running house; actors named in `asleep` do not work. Engines by name, consumer options by keyword."""
+    """A running house; actors named in `asleep` do not work. Engines by name; those in `refusing` may
+    call no tool; consumer options by keyword."""
     engines = {name: options.pop(name) for name in list(options) if isinstance(options[name], InstantEngine)}
     house = House(bus, roster, engines, **options)
     await bus.ensure(streams.streams(SUBJECTS), list(house.consumers.values()))

@@ -20,11 +20,13 @@ import pytest
 from metier.cluster.state import State, Up
 from metier.topics.client import Client, connect
 from metier.topics.errors import NotUp
+from metier.topics.streams import ANSWERS
 from metier.topics.subjects import Subjects
 
 ECHO = Path(__file__).parent / "team_echo" / "team.yaml"
 START_S = 200.0
 STOP_S = 60.0
+ANSWERS_S = 5.0
 
 T = TypeVar("T")
 
@@ -73,9 +75,10 @@ class LocalTeam:
                 continue
         return None
 
-    def process_of(self, words: str) -> psutil.Process:
-        """The process whose command line has these words."""
-        (found,) = (process for process in self.processes() if words in _command(process))
+    def part(self, words: str) -> psutil.Process:
+        """The process that the command started with these words; a fork of it has them too for a moment."""
+        parts = psutil.Process(self.process.pid).children()
+        (found,) = (process for process in parts if words in " ".join(process.cmdline()))
         return found
 
     def stop(self, number: int = signal.SIGTERM) -> set[psutil.Process]:
@@ -94,13 +97,6 @@ class LocalTeam:
             return self.state.read()
         except NotUp:
             return None
-
-
-def _command(process: psutil.Process) -> str:
-    try:
-        return " ".join(process.cmdline())
-    except psutil.Error:
-        return ""
 
 
 def _alive(process: psutil.Process) -> bool:
@@ -129,6 +125,14 @@ def local_team(directory: Path, file: Path = ECHO) -> Iterator[LocalTeam]:
     finally:
         for process in team.stop():
             process.kill()
+
+
+async def answers(client: Client, expected: int) -> int:
+    """How many answers stand, once they are as many as expected: a client hears one before its stream has stored it."""
+    stream, end = client.subjects.stream(ANSWERS), time.monotonic() + ANSWERS_S
+    while (count := await client.bus.messages(stream)) < expected and time.monotonic() < end:
+        pass
+    return count
 
 
 @pytest.fixture(scope="session")

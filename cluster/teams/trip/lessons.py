@@ -54,7 +54,7 @@ async def _lessons(count: int, rng: random.Random) -> list[Lesson]:
         if not offer.schema["properties"]:
             continue
         prompt = call_prompt([offer], request, None)
-        made.append(Lesson("secretary", prompt.turns, call_text([offer], offer.name, best(request))))
+        made.append(Lesson("secretary", prompt.turns, call_text([offer], (offer.name, best(request)))))
     return made
 
 
