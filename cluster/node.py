@@ -84,11 +84,11 @@ class Node:
         """Ends the actors by `delete`, so that they hand back what they hold; then Ray; then what still lives of it."""
         import ray
 
-        started: set[processes.Process] = set()
+        started = set(processes.descendants(_children()))
         deleting = asyncio.create_task(call(delete))
         while not deleting.done() and not self._lost():
-            started |= set(processes.descendants(_children()))
             await asyncio.wait((deleting,), timeout=0.1)
+            started |= set(processes.descendants(_children()))
         if self._lost():
             # A signal to the whole group (systemd, timeout(1)) ended Ray's processes too. Ray would wait a minute for
             # them, then end this one.

@@ -58,7 +58,8 @@ def prompt_ids(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn]) -> lis
     return list(tokenizer(str(text), add_special_tokens=False)["input_ids"])
 
 
-def _dtype(device: str) -> str:
+def dtype_of(device: str) -> str:
+    """ "bfloat16" where a device multiplies it, else "float32"."""
     import torch
 
     if device != "cpu":
@@ -151,7 +152,7 @@ class TransformersEngine:
         device = settings.device if settings.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
         self._tokenizer = AutoTokenizer.from_pretrained(settings.path)
         # In float32 on a CPU the weights stay mapped from the file: processes on one host share them.
-        dtype = getattr(torch, _dtype(device) if settings.dtype == "auto" else settings.dtype)
+        dtype = getattr(torch, dtype_of(device) if settings.dtype == "auto" else settings.dtype)
         model: Any = AutoModelForCausalLM.from_pretrained(settings.path, dtype=dtype)
         model = model.to(device)
         self._grammar = LlGuidance(self._tokenizer, model.config.vocab_size, settings.name)

@@ -27,7 +27,7 @@ from torch.nn import functional
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
 from ..engines.sources import find, parse
-from ..engines.transformers import prompt_ids
+from ..engines.transformers import dtype_of, prompt_ids
 from ..tools.function import load_function
 from . import card, manifest
 from .examples import Phrasebook, generate
@@ -46,6 +46,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
     #: The first layer that is adapted; those below are left as they are, and need no gradients.
     first_layer: int = 0
+    #: Of the base while it is read; the adapter itself learns in float32. "auto" is as in serving.
+    dtype: str = "auto"
     #: Lessons a step.
     pack: int = 4
     learning_rate: float = 6e-4
@@ -123,7 +125,8 @@ def loss_of(model: Any, pack: Pack) -> torch.Tensor:
     """Cross entropy over the tokens of the calls. The vocabulary's scores are made for those tokens only."""
     causal: Any = model.get_base_model() if isinstance(model, PeftModel) else model
     read = causal.model(input_ids=pack.ids, position_ids=pack.positions, attention_mask=pack.sees, use_cache=False)
-    return functional.cross_entropy(causal.lm_head(read.last_hidden_state[0, pack.sources]), pack.targets)
+    scores = causal.lm_head(read.last_hidden_state[0, pack.sources])
+    return functional.cross_entropy(scores.float(), pack.targets)
 
 
 def schedule(step: int, steps: int, warmup: float) -> float:
@@ -162,7 +165,8 @@ def train(model: Any, plan: Sequence[Pack], recipe: Recipe, checkpoint: Callable
 def adapt(base: Path, recipe: Recipe, start: Path | None = None) -> Any:
     """The base model with a fresh adapter, or one to go on with."""
     torch.manual_seed(recipe.seed)
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    dtype = dtype_of("cpu") if recipe.dtype == "auto" else recipe.dtype
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=getattr(torch, dtype))
     with as_peft_reads():
         if start is not None:
             return PeftModel.from_pretrained(model, start, is_trainable=True)
@@ -196,11 +200,13 @@ def save(model: Any, base: str, folder: Path) -> None:
     (folder / "adapter_config.json").write_bytes(msgspec.json.format(msgspec.json.encode(plain)) + b"\n")
 
 
-def taught(team: Path, recipe: Recipe, source: str = "") -> list[Lesson]:
-    """The lessons of a run: those of the team's sentences, or of a function `(count, seed)` at "module:name"."""
+def taught(team: Path | None, recipe: Recipe, source: str = "", data: Path | None = None) -> list[Lesson]:
+    """The lessons of a run: of a function `(count, seed[, folder])` at "module:name", else of the team's sentences."""
     if source:
-        made: list[Lesson] = load_function(source)(recipe.lessons, recipe.seed)
+        given = (data,) if data else ()
+        made: list[Lesson] = load_function(source)(recipe.lessons, recipe.seed, *given)
         return made
+    assert team is not None
     book = Phrasebook.read(team / "training")
     examples = generate(book, recipe.lessons, "train", recipe.seed, WEIGHTS)
     return lessons(book.team, examples, recipe.lessons, recipe.seed)
@@ -240,11 +246,12 @@ def _since(started: float) -> float:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--team", type=Path, required=True, help="the team's folder")
+    parser.add_argument("--team", type=Path, help="the team's folder")
     parser.add_argument("--base", default="smollm2-135m-instruct", help="the model to adapt")
     parser.add_argument("--base-directory", type=Path, help="where it lies, if not among the models that were pulled")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--lessons", default="", help='a function (count, seed) as "module:name", instead of sentences')
+    parser.add_argument("--data", type=Path, help="the folder of a public data set that these lessons are made of")
     parser.add_argument("--start", type=Path, help="an adapter to go on with")
     parser.add_argument("--threads", type=int, default=0, help="of torch; one is best on a busy machine")
     parser.add_argument("--recipe", default="{}", help="settings that differ from the usual ones, as JSON")
@@ -254,7 +261,7 @@ def main() -> None:
         torch.set_num_threads(options.threads)
     recipe = msgspec.json.decode(options.recipe, type=Recipe)
     directory = options.base_directory or find(parse(options.base))
-    given = taught(options.team, recipe, options.lessons)
+    given = taught(options.team, recipe, options.lessons, options.data)
     run(options.base, directory, given, options.out, recipe, options.start)
 
 
