@@ -84,11 +84,11 @@ class Node:
         """Ends the actors by `delete`, so that they hand back what they hold; then Ray; then what still lives of it."""
         import ray
 
-        started = set(processes.descendants(_children()))
+        started = set(self._processes())
         deleting = asyncio.create_task(call(delete))
         while not deleting.done() and not self._lost():
             await asyncio.wait((deleting,), timeout=0.1)
-            started |= set(processes.descendants(_children()))
+            started |= set(self._processes())
         if self._lost():
             # A signal to the whole group (systemd, timeout(1)) ended Ray's processes too. Ray would wait a minute for
             # them, then end this one.
@@ -98,6 +98,13 @@ class Node:
             await call(self._stop)
         for process in await processes.end(list(started)):
             log.warning("killed process %d: it outlived Ray", process.pid, extra={"action": "kill"})
+
+    def _processes(self) -> list[processes.Process]:
+        """All that belongs to this node: its own, and those of a raylet that has died, which have no parent here."""
+        found = processes.descendants(_children())
+        for raylet in self._node.all_processes.get("raylet", ()) if self._node is not None else ():
+            found += processes.told("RAY_RAYLET_PID", str(raylet.process.pid))
+        return found
 
     def _lost(self) -> bool:
         """Whether a process of Ray's own has died."""

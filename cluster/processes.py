@@ -52,6 +52,17 @@ def children(program: str) -> set[int]:
     return found
 
 
+def told(variable: str, value: str) -> list[Process]:
+    """The processes of this user that were started with a variable of that value, whoever their parent is now."""
+    wanted = f"{variable}={value}".encode()
+    found = []
+    for process in _all():
+        with contextlib.suppress(OSError):
+            if wanted in Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0"):
+                found.append(process)
+    return found
+
+
 async def end(processes: list[Process], grace_s: float = 3.0) -> list[Process]:
     """Waits until all are gone and kills those that are not; returns the killed."""
     with contextlib.suppress(TimeoutError):

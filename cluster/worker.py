@@ -43,7 +43,4 @@ def run() -> None:
 if __name__ == "__main__":
     del sys.path[0]  # the folder of this file, whose names are nobody's top-level modules
     if ADDRESS not in os.environ or not forked(os.environ[ADDRESS]):
-        from metier.cluster.processes import die_with_parent
-
-        die_with_parent()  # as those do that the fork server made
         run()

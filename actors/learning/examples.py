@@ -83,6 +83,8 @@ class Team(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     never: list[str]
     #: Specialists that are taught otherwise, and only routed to.
     others: list[str] = []
+    #: Names of whole requests among the asks (`asks.py`), and the specialists they need.
+    wholes: dict[str, list[str]] = {}
 
 
 class _Sentences(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -103,7 +105,7 @@ class Phrasebook:
 
     def __init__(self, team: Team, languages: Mapping[str, _Sentences], routing: bool = False) -> None:
         self.team = team
-        self._never = {_bare(text) for text in team.never}
+        self._never = {bare(text) for text in team.never}
         self._languages = dict(languages)
         self._asks = {
             name: {
@@ -148,7 +150,7 @@ class Phrasebook:
             sentence = self._grammars[language].expand(template, split, rng)
             labels = () if group == OPEN else tuple(group.split())
             example = self._finished(sentence, labels, language, split, rng, source=group)
-            if _bare(example.text) not in self._never:
+            if bare(example.text) not in self._never:
                 return example
 
     def joined(self, language: str, split: Split, rng: random.Random) -> Example:
@@ -254,7 +256,8 @@ def _lines(text: str) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-def _bare(text: str) -> str:
+def bare(text: str) -> str:
+    """Letters and digits alone, words apart: what is the same request."""
     return " ".join("".join(letter if letter.isalnum() else " " for letter in text.casefold()).split())
 
 

@@ -28,8 +28,10 @@ from ..engines.encoder import Heads, embed, tokenize
 from ..engines.sources import find, parse
 from . import card, manifest
 from .adapter import as_peft_reads, save, schedule
+from .asks import Asks
 from .examples import OPEN, Example, Phrasebook, generate, public
 from .scores import Scores, fit_temperature, fit_thresholds, metrics
+from .sets import sgd
 
 _log = logging.getLogger(__name__)
 
@@ -41,6 +43,15 @@ INTENTS = {
     "book_hotel": ("hotels",),
     "restaurant_suggestion": ("restaurants",),
     "weather": ("weather",),
+}
+#: Domains of the Schema-Guided Dialogue set, and who serves them.
+DOMAINS = {
+    "flights": "flights",
+    "hotels": "hotels",
+    "attractions": "guide",
+    "restaurants": "restaurants",
+    "weather": "weather",
+    "calendar": "calendar",
 }
 DOUBTFUL = (
     "travel_suggestion", "restaurant_reservation", "cancel_reservation", "confirm_reservation", "accept_reservations",
@@ -56,8 +67,12 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     requests: int = 5_000
     #: Whether the sentences that are for the router alone are learned too.
     routes: bool = False
-    #: Of CLINC150, where it is at hand.
+    #: Requests joined of asks, where the team has asks.
+    asks: int = 5_000
+    #: Of CLINC150, and of what people say first in the Schema-Guided Dialogue set for each specialist, where they are
+    #: at hand.
     public: int = 2_200
+    said: int = 150
     #: Each of dev and test.
     held_out: int = 800
     rank: int = 16
@@ -159,21 +174,25 @@ class Sets(msgspec.Struct, frozen=True, kw_only=True):
     described: list[manifest.Data]
 
 
-def sets(book: Phrasebook, recipe: Recipe, name: str, folder: Path | None) -> Sets:
-    """The team's own sentences, and CLINC150 from `folder` (train.jsonl, val.jsonl, test.jsonl) if there is one."""
+def sets(team: Path, book: Phrasebook, recipe: Recipe, folder: Path | None) -> Sets:
+    """The team's own sentences and asks, and public sets from `folder` (`routing`, `sgd`) if there is one."""
     seed = recipe.seed
-    own = generate(book, recipe.requests, "train", seed, WEIGHTS)
-    dev = generate(book, recipe.held_out, "dev", seed, WEIGHTS)
+    asks = Asks.read(team / "training", book.team)
+    if folder is not None:
+        asks = asks.with_english(sgd.asks(folder / "sgd", DOMAINS, recipe.said, seed))
+    own = generate(book, recipe.requests, "train", seed, WEIGHTS) + asks.requests(recipe.asks, "train", seed)
+    dev = generate(book, recipe.held_out, "dev", seed, WEIGHTS) + asks.requests(recipe.held_out, "dev", seed)
     test = generate(book, recipe.held_out, "test", seed, WEIGHTS)
     tests = {language: [example for example in test if example.language == language] for language in ("en", "fr")}
-    described = [manifest.data(f"{name}/training", own, "Apache-2.0")]
+    described = [manifest.data(f"{team.name}/training", own, "Apache-2.0")]
     learned = own
     if folder is not None:
-        extra = _sample(folder / "train.jsonl", recipe.public, seed)
+        routing = folder / "routing"
+        extra = _sample(routing / "train.jsonl", recipe.public, seed)
         described.append(manifest.data("CLINC150 train, sampled", extra, "CC BY 3.0"))
         learned = own + extra
-        dev = dev + _sample(folder / "val.jsonl", recipe.held_out // 2, seed)
-        tests["clinc150"] = _sample(folder / "test.jsonl", recipe.held_out, seed)
+        dev = dev + _sample(routing / "val.jsonl", recipe.held_out // 2, seed)
+        tests["clinc150"] = _sample(routing / "test.jsonl", recipe.held_out, seed)
     return Sets(train=learned, dev=dev, tests=tests, described=described)
 
 
@@ -215,7 +234,7 @@ def run(
     """Makes the examples, trains, tunes on dev, tests, and writes everything with its manifest."""
     directory = directory or find(parse(base))
     book = Phrasebook.read(team / "training", routing=recipe.routes)
-    made = sets(book, recipe, team.name, folder)
+    made = sets(team, book, recipe, folder)
     labels = (*book.team.specialists, *book.team.others)
     tokenizer = AutoTokenizer.from_pretrained(directory)
     router = adapt(directory, len(labels), recipe)
@@ -258,7 +277,7 @@ def main() -> None:
     parser.add_argument("--team", type=Path, required=True, help="the team's folder")
     parser.add_argument("--base", default="all-minilm-l6-v2", help="the encoder to adapt")
     parser.add_argument("--base-directory", type=Path, help="where it lies, if not among the models that were pulled")
-    parser.add_argument("--clinc150", type=Path, help="folder of CLINC150 as train.jsonl, val.jsonl and test.jsonl")
+    parser.add_argument("--data", type=Path, help="folder of public sets: routing (CLINC150) and sgd are used")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--threads", type=int, default=0, help="of torch; one is best on a busy machine")
     parser.add_argument("--recipe", default="{}", help="settings that differ from the usual ones, as JSON")
@@ -267,7 +286,7 @@ def main() -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     recipe = msgspec.json.decode(options.recipe, type=Recipe)
-    run(options.team, options.base, options.out, recipe, options.clinc150, options.base_directory)
+    run(options.team, options.base, options.out, recipe, options.data, options.base_directory)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from metier.actors.engines.base import complete
 from metier.actors.engines.encoder import EncoderSettings, RouterEncoder
 from metier.actors.engines.transformers import TransformersEngine, TransformersSettings
 from metier.actors.learning import adapter, manifest, router
-from metier.actors.learning.evaluation import Call, figures
+from metier.actors.learning.evaluation.held_out import Call, figures
 from metier.actors.learning.examples import Phrasebook, generate
 from metier.actors.learning.lessons import WEIGHTS, Lesson, lessons
 from metier.actors.prompts import call_prompt
@@ -23,7 +23,9 @@ from metier.actors.tools.base import Request
 from metier.cluster import teams
 
 TEAM = Path(teams.__path__[0]) / "trip"
-TINY = adapter.Recipe(seed=1, lessons=20, rank=2, first_layer=27, pack=4, learning_rate=5e-3, checkpoint=5)
+TINY = adapter.Recipe(
+    seed=1, dtype="float32", lessons=20, rank=2, first_layer=27, pack=4, learning_rate=5e-3, checkpoint=5
+)
 
 
 @pytest.fixture(scope="module")

@@ -52,6 +52,8 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     text: str = msgspec.field(name="utterance")
     domain: str
     service: str
+    #: Whether the dialogue begins with it.
+    first: bool = msgspec.field(name="first_turn")
     #: Values as the user said them.
     call: Call
     #: The same as ISO dates, 24 h times and full names, where the set has them.
@@ -126,6 +128,16 @@ def lessons(count: int, seed: int, folder: Path) -> list[Lesson]:
     found = [each for each in made if each is not None]
     rng.shuffle(found)
     return found
+
+
+def asks(folder: Path, names: Mapping[str, str], each: int, seed: int) -> dict[str, list[str]]:
+    """What people say first to a service, by the specialist that `names` has for its domain; `each` of them."""
+    rng = random.Random(f"{seed}/sgd/asks")
+    found: dict[str, dict[str, None]] = {name: {} for name in names.values()}
+    for turn in read(folder, "train"):
+        if turn.first and turn.domain in names:
+            found[names[turn.domain]].setdefault(turn.text)
+    return {name: rng.sample(list(texts), min(each, len(texts))) for name, texts in found.items()}
 
 
 def lesson(tools: Sequence[Described], turn: Turn) -> Lesson | None:

@@ -1,6 +1,6 @@
 """How often an adapter calls right, on requests made of sentences, cities and titles it never saw.
 
-    python -m metier.actors.learning.evaluation --team cluster/teams/trip --adapter DIRECTORY
+    python -m metier.actors.learning.evaluation.held_out --team cluster/teams/trip --adapter DIRECTORY
 
 Decoding is that of serving: the same engine, the same grammar. The figures go into the adapter's manifest and card.
 """
@@ -18,14 +18,14 @@ from typing import Any
 
 import msgspec
 
-from ..engines.base import complete
-from ..engines.sources import find, parse
-from ..engines.transformers import TransformersEngine, TransformersSettings
-from ..prompts import call_prompt, parse_call
-from ..tools.base import Request
-from . import card, manifest
-from .examples import Example, Phrasebook, Team, generate
-from .lessons import WEIGHTS
+from ...engines.base import complete
+from ...engines.sources import find, parse
+from ...engines.transformers import TransformersEngine, TransformersSettings
+from ...prompts import call_prompt, parse_call
+from ...tools.base import Request
+from .. import card, manifest
+from ..examples import Example, Phrasebook, Team, generate
+from ..lessons import WEIGHTS
 
 _log = logging.getLogger(__name__)
 _ADAPTER = "adapter"

@@ -1,0 +1,113 @@
+"""How often a router plans right: on requests written by hand, each in English and in French."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from metier.topics.errors import InvalidInput
+
+from ...engines.base import Encoder
+from .. import measures
+from ..examples import Example
+from ..measures import Figure
+from .report import FREQUENT, NEAREST, TRAINED, Row
+
+NAME = "compounds.yaml"
+#: What the language's figures must reach, and what they aim at.
+F1, EXACT, SAME, P50_MS, P95_MS = (0.95, 0.985), (0.88, 0.95), (0.90, 0.97), (15.0, 8.0), (30.0, 15.0)
+
+#: The specialists a request needs; None for an open one.
+Plan = frozenset[str] | None
+
+
+class Pair(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The same request in both languages, and whom it needs."""
+
+    en: str
+    fr: str
+    specialists: list[str]
+    open: bool = False
+
+    @property
+    def plan(self) -> Plan:
+        """What a router should make of it."""
+        return None if self.open else frozenset(self.specialists)
+
+
+def read(folder: Path) -> list[Pair]:
+    """The pairs of a team's `evaluation` folder. Raises InvalidInput."""
+    try:
+        return msgspec.yaml.decode((folder / NAME).read_bytes(), type=list[Pair])
+    except (OSError, msgspec.DecodeError) as error:
+        raise InvalidInput(reason=f"{folder / NAME}: {error}") from error
+
+
+async def rows(
+    pairs: Sequence[Pair],
+    router: Encoder,
+    nearest: Encoder,
+    learned: Sequence[Example],
+    plan: Callable[..., Plan],
+    seed: int,
+) -> list[Row]:
+    """The figures of all arms. `plan` makes a plan of a routing as the team's router does; `learned` gives the most
+    frequent one."""
+    usual = Counter(frozenset(each.labels) if not each.open else None for each in learned).most_common(1)[0][0]
+    made = _quality(pairs, FREQUENT, [(usual, usual)] * len(pairs), seed)
+    for arm, encoder in ((NEAREST, nearest), (TRAINED, router)):
+        plans = [(plan(await encoder.route(pair.en)), plan(await encoder.route(pair.fr))) for pair in pairs]
+        made += _quality(pairs, arm, plans, seed)
+    return made + await _latency(pairs, router)
+
+
+def _quality(pairs: Sequence[Pair], arm: str, plans: Sequence[tuple[Plan, Plan]], seed: int) -> list[Row]:
+    made: list[Row] = []
+
+    def add(data: str, measure: str, figure: Figure, demands: tuple[float, float]) -> None:
+        must, aim = demands if arm == TRAINED else (None, None)
+        made.append(Row(task="router", data=data, arm=arm, measure=measure, figure=figure, must=must, aim=aim))
+
+    groups = [str(at) for at in range(len(pairs))]
+    for place, language in enumerate(("en", "fr")):
+        found = [each[place] for each in plans]
+        hits = [2.0 * len((plan or set()) & (pair.plan or set())) for plan, pair in zip(found, pairs, strict=True)]
+        sizes = [float(len(plan or ()) + len(pair.plan or ())) for plan, pair in zip(found, pairs, strict=True)]
+        exact = [float(plan == pair.plan) for plan, pair in zip(found, pairs, strict=True)]
+        add(f"by hand, {language}", "set F1", measures.ratio(hits, sizes, groups, seed), F1)
+        add(f"by hand, {language}", "whole set exact", measures.mean(exact, groups, seed), EXACT)
+    same = [float(english == french) for english, french in plans]
+    add("by hand, fr", "same plan as in English", measures.mean(same, groups, seed), SAME)
+    return made
+
+
+async def _latency(pairs: Sequence[Pair], router: Encoder) -> list[Row]:
+    """Of one request at a time, in milliseconds."""
+    taken: list[float] = []
+    for pair in pairs:
+        began = time.perf_counter()
+        await router.route(pair.en)
+        taken.append(1000 * (time.perf_counter() - began))
+    made: list[Row] = []
+    for name, share, (must, aim) in (("p50, ms", 50, P50_MS), ("p95, ms", 95, P95_MS)):
+        drawn = np.random.default_rng(7).choice(taken, (measures.ROUNDS, len(taken)))
+        low, high = np.percentile(np.percentile(drawn, share, axis=1), (2.5, 97.5))
+        figure = Figure(float(np.percentile(taken, share)), float(low), float(high), len(taken))
+        made.append(
+            Row(
+                task="router",
+                data="by hand, en",
+                arm=TRAINED,
+                measure=name,
+                figure=figure,
+                must=must,
+                aim=aim,
+                less=True,
+            )
+        )
+    return made
