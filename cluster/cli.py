@@ -13,12 +13,13 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, NoReturn
 
 from metier.topics.errors import InvalidInput, MetierError
 
 from . import demo
-from .commands import ask, dead, models, status, trace, up
+from .commands import ask, dead, learn, models, status, trace, up
 from .view import console
 
 
@@ -64,6 +65,7 @@ def parser() -> Parser:
     _task_commands(commands)
     _dead_commands(commands)
     _model_commands(commands)
+    _learning_commands(commands)
     command = _add(commands, "demo", demo.demo, "plan a weekend in Paris with the trip team, then stop everything")
     command.add_argument("text", nargs="?", default=demo.TEXT, help="what to ask instead")
     return root
@@ -128,6 +130,23 @@ def _model_commands(commands: Any) -> None:
     verb.add_argument("names", nargs="*", metavar="NAME", help="default: all")
     verb.add_argument("--team", metavar="FILE", default=argparse.SUPPRESS, help="also the models of this team file")
     _json(verb, inherited=True)
+
+
+def _learning_commands(commands: Any) -> None:
+    command = _add(commands, "train", learn.train, "train a router, or an adapter of a small model")
+    command.add_argument("what", choices=("router", "adapter"))
+    command.add_argument("rest", nargs=argparse.REMAINDER, metavar="OPTIONS", help="see `metier train router --help`")
+    command = _add(commands, "eval", learn.evaluate, "measure how good a team's small models are")
+    command.add_argument("what", choices=("router", "specialist", "all"), nargs="?", default="all")
+    command.add_argument("--team", metavar="FILE", help="the team file; default: the trip team")
+    command.add_argument("--data", type=Path, metavar="DIR", help="folder of the public sets: ops/evaluation.md")
+    command.add_argument("--adapter", default="general-tools", metavar="NAME", help="of the team, or a folder")
+    command.add_argument("--sample", type=int, default=0, metavar="N", help="of each set; default: all")
+    command.add_argument("--quick", action="store_true", help="without the model that was not trained")
+    command.add_argument("--seed", type=int, default=7)
+    command.add_argument("--out", type=Path, metavar="FILE", help="store the figures here, as JSON")
+    command.add_argument("--check", action="store_true", help="exit status 1 if a figure misses what it must reach")
+    _json(command)
 
 
 def _add(commands: Any, name: str, handler: Any, about: str) -> Parser:

@@ -243,8 +243,8 @@ def _since(started: float) -> float:
     return time.monotonic() - started
 
 
-def main() -> None:
-    """The command line."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line; `arguments` instead of the process's own."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--team", type=Path, help="the team's folder")
     parser.add_argument("--base", default="smollm2-135m-instruct", help="the model to adapt")
@@ -255,7 +255,7 @@ def main() -> None:
     parser.add_argument("--start", type=Path, help="an adapter to go on with")
     parser.add_argument("--threads", type=int, default=0, help="of torch; one is best on a busy machine")
     parser.add_argument("--recipe", default="{}", help="settings that differ from the usual ones, as JSON")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     if options.threads:
         torch.set_num_threads(options.threads)

@@ -99,6 +99,12 @@ class Asks:
         joined = {**english, **{name: [*english.get(name, ()), *asks] for name, asks in more.items()}}
         return Asks(self._team, {**self._asks, "en": joined})
 
+    def examples(self, each: int) -> dict[str, tuple[str, ...]]:
+        """Some asks for each specialist, as a team without trained heads would write them."""
+        names = (*self._trades, *self._plans)
+        lists = {name: [_part(asks[name], "train")[:each] for asks in self._asks.values()] for name in names}
+        return {name: tuple(ask for some in found for ask in some) for name, found in lists.items()}
+
     def requests(self, count: int, split: Split, seed: int, french: float = 0.5) -> list[Example]:
         """Requests without repetition, fewer where the asks do not make so many."""
         rng = random.Random(f"{seed}/asks/{split}")

@@ -271,8 +271,8 @@ def run(
     card.write(about, out)
 
 
-def main() -> None:
-    """The command line."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line; `arguments` instead of the process's own."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--team", type=Path, required=True, help="the team's folder")
     parser.add_argument("--base", default="all-minilm-l6-v2", help="the encoder to adapt")
@@ -281,7 +281,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--threads", type=int, default=0, help="of torch; one is best on a busy machine")
     parser.add_argument("--recipe", default="{}", help="settings that differ from the usual ones, as JSON")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     if options.threads:
         torch.set_num_threads(options.threads)

@@ -1,4 +1,4 @@
-"""How often a model calls right: the tool, and every value, on what was set apart.
+"""How often a model calls right, the tool and every value, on what was set apart.
 
 Decoding is that of serving: the same engine, the same grammar.
 """
@@ -14,18 +14,33 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
+
+from metier.topics.errors import InvalidValue
 
 from ...engines.base import Engine, Turn, complete
 from ...prompts import call_prompt, parse_call
-from ...tools.base import Offer, Request
+from ...tools.base import Missing, Offer, Request
 from ...tools.schema import Described
+from .. import measures
+from ..measures import Figure
 from ..sets import bfcl, sgd
+from .report import TRAINED, Row
 
 #: A tool and the words that fill it; None if no tool was called.
 Call = tuple[str, Mapping[str, Any]] | None
 
-#: Of the Schema-Guided Dialogue set.
 SEEN, UNSEEN = "sgd/test_seen", "sgd/test, unseen services"
+#: By set and measure: what must be reached, and what is aimed at.
+DEMANDS = {
+    (SEEN, "call exact"): (0.78, 0.88),
+    (UNSEEN, "call exact"): (0.65, 0.78),
+    (SEEN, "slot F1"): (0.90, 0.96),
+    ("bfcl/simple_python", "call exact"): (0.40, 0.65),
+    ("bfcl/multiple", "call exact"): (0.35, 0.65),
+    ("bfcl/irrelevance", "call exact"): (0.60, 0.80),
+    (SEEN, "error AUROC"): (0.85, 0.92),
+}
 
 
 class Case(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,8 +55,6 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     right: Callable[[Call], bool]
     #: Values right, said, and to be said.
     slots: Callable[[Call], tuple[int, int, int]] | None = None
-    #: What a call becomes before it is compared: words understood as the schema's values.
-    tool: Callable[[Call], Call] = lambda call: call
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -99,8 +112,12 @@ def _function(case: bfcl.Case) -> Case:
     }
     request = Request(text=case.text, today=today)
 
-    def understood(call: Call) -> Call:
-        return call and (call[0], tools[call[0]].understand(call[1], request))
+    def right(call: Call) -> bool:
+        try:
+            understood = call and (call[0], tools[call[0]].understand(call[1], request))
+        except (Missing, InvalidValue):
+            return False
+        return bfcl.right(case, understood)
 
     return Case(
         data=f"bfcl/{case.category}",
@@ -108,8 +125,7 @@ def _function(case: bfcl.Case) -> Case:
         text=case.text,
         offers=[tool.offer(request) for tool in tools.values()],
         today=today,
-        right=lambda call: bfcl.right(case, (call[0], dict(call[1])) if call else None),
-        tool=understood,
+        right=right,
     )
 
 
@@ -132,3 +148,61 @@ async def answers(
         return Answer(call, completion.confidence or 0.0, time.perf_counter() - began)
 
     return list(await asyncio.gather(*(one(case) for case in cases)))
+
+
+def shots(folder: Path, seed: int, count: int = 3) -> list[Turn]:
+    """Examples for a model that was not trained: tools and request in one turn, the call in the next."""
+    return [
+        turn
+        for lesson in sgd.lessons(40, seed, folder)[:count]
+        for turn in (
+            Turn("user", f"{lesson.turns[0].content}\n{lesson.turns[1].content}"),
+            Turn("assistant", lesson.call),
+        )
+    ]
+
+
+def usual(cases: Sequence[Case]) -> list[Answer]:
+    """The first tool, and nothing said: what is most frequent in the sets."""
+    return [Answer((case.offers[0].name, {}), 1.0, 0.0) for case in cases]
+
+
+def rows(cases: Sequence[Case], made: Sequence[Answer], arm: str, seed: int) -> list[Row]:
+    """The figures of one arm, by data set."""
+    found: list[Row] = []
+    for data in dict.fromkeys(case.data for case in cases):
+        own = [(case, answer) for case, answer in zip(cases, made, strict=True) if case.data == data]
+        groups = [case.group for case, _ in own]
+        right = [case.right(answer.call) for case, answer in own]
+        figures = {"call exact": measures.mean([float(each) for each in right], groups, seed)}
+        if slots := [case.slots(answer.call) for case, answer in own if case.slots]:
+            hits, wholes = [2.0 * hit for hit, _, _ in slots], [float(said + true) for _, said, true in slots]
+            figures["slot F1"] = measures.ratio(hits, wholes, groups, seed)
+        if arm == TRAINED:
+            figures |= _confidence([answer.confidence for _, answer in own], right)
+            figures["seconds a call, p50"] = _median([answer.seconds for _, answer in own])
+        for measure, figure in figures.items():
+            must, aim = DEMANDS.get((data, measure), (None, None)) if arm == TRAINED else (None, None)
+            found.append(Row(task="specialist", data=data, arm=arm, measure=measure, figure=figure, must=must, aim=aim))
+    return found
+
+
+def _confidence(confidence: Sequence[float], right: Sequence[bool]) -> dict[str, Figure]:
+    """How well confidence tells right from wrong; nothing where all are right or all wrong."""
+    if len(set(right)) < 2:
+        return {}
+    rng, pairs = np.random.default_rng(7), np.array(list(zip(confidence, right, strict=True)))
+    drawn = [pairs[rng.integers(0, len(pairs), len(pairs))] for _ in range(400)]
+    aurocs = [
+        measures.auroc(each[:, 0].tolist(), (each[:, 1] > 0).tolist())
+        for each in drawn
+        if 0 < each[:, 1].sum() < len(each)
+    ]
+    low, high = np.percentile(aurocs, (2.5, 97.5))
+    return {"error AUROC": Figure(measures.auroc(confidence, right), float(low), float(high), len(right))}
+
+
+def _median(values: Sequence[float]) -> Figure:
+    drawn = np.median(np.random.default_rng(7).choice(values, (measures.ROUNDS, len(values))), axis=1)
+    low, high = np.percentile(drawn, (2.5, 97.5))
+    return Figure(float(np.median(values)), float(low), float(high), len(values))

@@ -1,0 +1,119 @@
+"""Evaluation without a model: what is counted, what is demanded, how it is shown."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import pytest
+
+from metier.actors.engines.base import Routing
+from metier.actors.learning.evaluation import calls, report, routes
+from metier.actors.learning.evaluation.calls import Answer, Case
+from metier.actors.learning.evaluation.report import FREQUENT, TRAINED, Report, Row
+from metier.actors.learning.examples import Example
+from metier.actors.learning.measures import Figure
+from metier.actors.tools.base import Request
+from metier.actors.tools.schema import Described
+from metier.topics.errors import InvalidInput
+
+OFFER = Described("go", {"properties": {"city": {"type": "string"}}}).offer(
+    Request(text="to Rome", today=dt.date(2026, 1, 1))
+)
+PAIRS = [
+    routes.Pair(en="a flight", fr="un vol", specialists=["flights"]),
+    routes.Pair(en="a flight and a bed", fr="un vol et un lit", specialists=["flights", "hotels"]),
+    routes.Pair(en="why?", fr="pourquoi ?", specialists=[], open=True),
+]
+
+
+class ByWord:
+    """An encoder that knows English nouns alone."""
+
+    model = "by word"
+
+    async def load(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def route(self, text: str) -> Routing:
+        found = {name: float(word in text) for name, word in {"flights": "flight", "hotels": "bed"}.items()}
+        return Routing(specialists=found, open=float("why" in text), model="", tokens=1, seconds=0.0)
+
+
+def planned(routing: Routing) -> frozenset[str] | None:
+    return None if routing.open else frozenset(name for name, chance in routing.specialists.items() if chance)
+
+
+def case(data: str, right: bool, group: str = "") -> Case:
+    return Case(
+        data=data,
+        group=group or f"{data}{right}",
+        text="to Rome",
+        offers=[OFFER],
+        today=dt.date(2026, 1, 1),
+        right=lambda call: right,
+        slots=lambda call: (1, 2, 2),
+    )
+
+
+def figures(rows: list[Row], arm: str) -> dict[tuple[str, str], float]:
+    return {(row.data, row.measure): row.figure.value for row in rows if row.arm == arm}
+
+
+async def test_a_router_is_right_where_open_or_the_whole_set_is() -> None:
+    learned = [
+        Example(text="x", labels=("flights",)),
+        Example(text="y", labels=("flights",)),
+        Example(text="z", labels=()),
+    ]
+    rows = await routes.rows(PAIRS, ByWord(), ByWord(), learned, planned, 7)
+
+    trained, frequent = figures(rows, TRAINED), figures(rows, FREQUENT)
+    assert 1.0 == trained["by hand, en", "whole set exact"] == trained["by hand, en", "set F1"]
+    assert 0.0 == trained["by hand, fr", "whole set exact"] == trained["by hand, fr", "same plan as in English"]
+    assert pytest.approx(1 / 3) == frequent["by hand, en", "whole set exact"]
+    assert pytest.approx(2 * 2 / (3 + 3)) == frequent["by hand, en", "set F1"]
+    assert {"p50, ms", "p95, ms"} <= {measure for _, measure in trained}
+
+
+def test_calls_are_counted_by_set() -> None:
+    cases = [case(calls.SEEN, True), case(calls.SEEN, False), case("bfcl/multiple", True)]
+    rows = calls.rows(cases, [Answer(("go", {}), 0.9, 0.1)] * 3, TRAINED, 7)
+
+    found = figures(rows, TRAINED)
+    assert 0.5 == found[calls.SEEN, "call exact"] == found[calls.SEEN, "slot F1"]
+    assert 1.0 == found["bfcl/multiple", "call exact"]
+    (demanded,) = (row for row in rows if (row.data, row.measure) == ("bfcl/multiple", "call exact"))
+    assert (0.35, 0.65, True) == (demanded.must, demanded.aim, demanded.met)
+
+
+def test_the_most_frequent_call_says_nothing() -> None:
+    assert [Answer(("go", {}), 1.0, 0.0)] == calls.usual([case("x", True)])
+
+
+def test_less_is_better_where_it_is_said() -> None:
+    slow = Row(task="router", data="", arm="", measure="", figure=Figure(20, 19, 21, 1), must=15, aim=8, less=True)
+
+    assert slow.met is False
+    assert Row(task="router", data="", arm="", measure="", figure=Figure(20, 19, 21, 1)).met is None
+
+
+def test_a_report_is_stored_and_shown_with_its_command(tmp_path: Path) -> None:
+    row = Row(
+        task="router", data="by hand", arm=TRAINED, measure="F1", figure=Figure(0.9, 0.8, 1, 30), must=0.95, aim=1
+    )
+    made = Report.of("metier eval router", 7, {"router": "ab" * 32}, [row])
+    made.write(tmp_path / "report.json")
+
+    assert made == report.read(tmp_path / "report.json")
+    shown = report.markdown(made)
+    assert "| by hand | F1 | trained | 0.900 | 0.800 to 1.000 | 30 | 0.95 | 1 | missed |" in shown
+    assert "`metier eval router`" in shown
+    assert "seed 7" in shown
+    assert "abababababab" in shown
+
+
+def test_a_team_without_pairs_is_told_where_they_belong(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"compounds\.yaml"):
+        routes.read(tmp_path)
