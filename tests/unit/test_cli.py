@@ -41,6 +41,10 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["up", "--port", "99999"], 2, "'99999' is not a port: use 0 to 65535"),
         (["up", "--team", "nowhere.yaml"], 2, "nowhere.yaml: there is no such file"),
         (["dead", "show", "first"], 2, "'first' is not a number of the list"),
+        (["eval", "specialist"], 2, "say where they lie with --data"),
+        (["eval", "specialist", "--data", ".", "--adapter", "nobody"], 2, "'nobody' is neither a folder nor"),
+        (["eval", "everything"], 2, "invalid choice: 'everything'"),
+        (["train", "poet"], 2, "invalid choice: 'poet'"),
         (["models", "pull", "gpt"], 2, "'gpt' is not a model: there are smollm2-135m-instruct"),
     ],
 )
