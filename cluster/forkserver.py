@@ -1,7 +1,7 @@
-"""A process that has imported what every worker imports, and forks itself for each: a start takes a tenth of the time.
+"""A process that has imported what every worker imports, and forks itself for each of them.
 
-Ray starts a Python for each worker, and each spends more than a second of a core on the same imports. Here they are
-done once, and the workers share the memory that they fill. As Python's own `multiprocessing` does with its forkserver:
+Ray starts a Python for each worker, and each spends a second of a core on the same imports. Here they are done once,
+and the workers share the memory that they fill. As Python's own `multiprocessing` does with its forkserver:
 https://docs.python.org/3/library/multiprocessing.html#contexts-and-start-methods
 """
 
@@ -45,6 +45,8 @@ MODULES = (
     "metier.cluster.telemetry",
 )
 
+STOP_LIMIT_S = 5.0
+
 
 class Request(NamedTuple):
     """What a worker asks for: its arguments, environment, working directory and three streams."""
@@ -78,7 +80,11 @@ async def fork_server() -> AsyncIterator[str]:
         finally:
             assert process.stdin is not None
             process.stdin.close()
-            await process.wait()
+            try:
+                await asyncio.wait_for(process.wait(), STOP_LIMIT_S)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
 
 
 def serve(listener: socket.socket) -> Request:
@@ -89,7 +95,7 @@ def serve(listener: socket.socket) -> Request:
         if sys.stdin in ready:
             sys.exit()
         door, _ = listener.accept()
-        with door, contextlib.suppress(OSError):
+        with door, contextlib.suppress(OSError, ValueError):  # a worker that was killed while it asked
             request = _read(door)
             if os.fork() == 0:
                 listener.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -39,6 +40,20 @@ async def test_a_forked_worker_has_the_arguments_and_the_streams_of_the_one_that
     assert "--raylet-name" in helped.stdout
     assert "" == helped.stderr
     assert "the following arguments are required" in refused.stderr
+
+
+async def test_a_worker_that_is_killed_while_it_asks_harms_no_other() -> None:
+    async with fork_server() as address:
+        with socket.socket(socket.AF_UNIX) as door:
+            door.connect(address)
+            socket.send_fds(door, [b"\n"], [0, 1, 2])
+            door.sendall(b'{"arguments": ["--he')
+        with socket.socket(socket.AF_UNIX) as door:
+            door.connect(address)
+        helped = await run(address, "--help")
+
+    assert "--raylet-name" in helped.stdout
+    assert "" == helped.stderr
 
 
 async def test_without_its_fork_server_a_worker_starts_by_itself_and_says_so(tmp_path: Path) -> None:
