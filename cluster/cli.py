@@ -140,7 +140,9 @@ def _learning_commands(commands: Any) -> None:
     command.add_argument("what", choices=("router", "specialist", "all"), nargs="?", default="all")
     command.add_argument("--team", metavar="FILE", help="the team file; default: the trip team")
     command.add_argument("--data", type=Path, metavar="DIR", help="folder of the public sets: ops/evaluation.md")
-    command.add_argument("--adapter", default="general-tools", metavar="NAME", help="of the team, or a folder")
+    command.add_argument(
+        "--adapter", default="general-tools", metavar="NAME", help="one that is shipped, one of the team's, or a folder"
+    )
     command.add_argument("--sample", type=int, default=0, metavar="N", help="of each set; default: all")
     command.add_argument("--quick", action="store_true", help="without the model that was not trained")
     command.add_argument("--seed", type=int, default=7)

@@ -19,6 +19,9 @@ Price = Annotated[float, msgspec.Meta(ge=0)]
 #: Names that are actors of every team, so no specialist or tier may have them.
 RESERVED = ("router", "aggregator")
 
+#: Begins a path of what is shipped: `adapters: {general-tools: "metier:general-tools"}`.
+SHIPPED = "metier:"
+
 
 class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A section of the team file."""
@@ -188,8 +191,10 @@ class Team(_Section, frozen=True, kw_only=True):
     directory: str = "."
 
     def path(self, relative: str) -> str:
-        """A path of the file, made absolute."""
-        return str((Path(self.directory) / relative).resolve())
+        """A path of the file, made absolute; "metier:name" is what Metier ships in `cluster/teams`."""
+        shipped = relative.removeprefix(SHIPPED)
+        folder = Path(self.directory) if shipped == relative else Path(__file__).parent / "teams"
+        return str((folder / shipped).resolve())
 
 
 def read(path: str | Path) -> Team:

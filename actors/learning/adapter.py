@@ -212,8 +212,17 @@ def taught(team: Path | None, recipe: Recipe, source: str = "", data: Path | Non
     return lessons(book.team, examples, recipe.lessons, recipe.seed)
 
 
-def run(base: str, directory: Path, given: Sequence[Lesson], out: Path, recipe: Recipe, start: Path | None) -> None:
-    """Trains on lessons, and writes the adapter with its manifest."""
+def run(
+    base: str,
+    directory: Path,
+    given: Sequence[Lesson],
+    out: Path,
+    recipe: Recipe,
+    start: Path | None,
+    source: str = "lessons of the team's own sentences and sample data",
+    licence: str = "Apache-2.0",
+) -> None:
+    """Trains on lessons, and writes the adapter with its manifest; `source` and `licence` are those of the lessons."""
     tokenizer = AutoTokenizer.from_pretrained(directory)
     plan = packs([tokens(tokenizer, lesson) for lesson in given], recipe.pack, recipe.seed)
     model = adapt(directory, recipe, start)
@@ -224,7 +233,7 @@ def run(base: str, directory: Path, given: Sequence[Lesson], out: Path, recipe: 
         name=out.name,
         base=base,
         seed=recipe.seed,
-        data=[manifest.data("lessons of the team's own sentences and sample data", given, "Apache-2.0")],
+        data=[manifest.data(source, given, licence)],
         recipe=msgspec.to_builtins(recipe),
         steps=len(plan),
         tokens=sum(each.ids.numel() for each in plan),
@@ -236,7 +245,7 @@ def run(base: str, directory: Path, given: Sequence[Lesson], out: Path, recipe: 
         start=manifest.read(start) if start else None,
     )
     about.write(out)
-    card.write(about, out)
+    card.write(manifest.read(out), out)
 
 
 def _since(started: float) -> float:
@@ -251,6 +260,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--base-directory", type=Path, help="where it lies, if not among the models that were pulled")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--lessons", default="", help='a function (count, seed) as "module:name", instead of sentences')
+    parser.add_argument("--licence", default="Apache-2.0", help="of what the lessons are made of")
     parser.add_argument("--data", type=Path, help="the folder of a public data set that these lessons are made of")
     parser.add_argument("--start", type=Path, help="an adapter to go on with")
     parser.add_argument("--threads", type=int, default=0, help="of torch; one is best on a busy machine")
@@ -262,7 +272,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     recipe = msgspec.json.decode(options.recipe, type=Recipe)
     directory = options.base_directory or find(parse(options.base))
     given = taught(options.team, recipe, options.lessons, options.data)
-    run(options.base, directory, given, options.out, recipe, options.start)
+    about = (f"lessons of {options.lessons}", options.licence) if options.lessons else ()
+    run(options.base, directory, given, options.out, recipe, options.start, *about)
 
 
 if __name__ == "__main__":

@@ -268,7 +268,7 @@ def run(
         metrics={key: value for name, each in found.items() for key, value in metrics(each, heads, name).items()},
     )
     about.write(out)
-    card.write(about, out)
+    card.write(manifest.read(out), out)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

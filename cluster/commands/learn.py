@@ -17,7 +17,7 @@ from metier.topics.errors import InvalidInput
 
 from .. import build, models
 from .. import team as teams
-from ..team import Team
+from ..team import SHIPPED, Team
 from ..view import console
 from .up import TRIP
 
@@ -48,7 +48,7 @@ def evaluate(options: Namespace) -> int:
         if options.data is None:
             raise InvalidInput(reason="specialists are evaluated on public sets: say where they lie with --data")
         adapter = _adapter(team, options.adapter)
-        used[options.adapter] = _hash(adapter)
+        used[adapter.name] = _hash(adapter)
         rows += asyncio.run(_specialist(team, adapter, options))
     command = " ".join(["metier", "eval", options.what, *(["--sample", str(options.sample)] if options.sample else [])])
     report = Report.of(command, options.seed, used, rows)
@@ -111,7 +111,7 @@ async def _specialist(team: Team, adapter: Path, options: Namespace) -> list[Row
         if not options.quick:
             shots = calls.shots(options.data / "sgd", options.seed)
             rows += calls.rows(cases, await calls.answers(engine, None, cases, shots), BASE, options.seed)
-        rows += calls.rows(cases, await calls.answers(engine, options.adapter, cases), TRAINED, options.seed)
+        rows += calls.rows(cases, await calls.answers(engine, adapter.name, cases), TRAINED, options.seed)
     finally:
         await engine.close()
     return rows
@@ -124,14 +124,15 @@ def _engine(team: Team, adapter: Path) -> Engine:
 
 
 def _adapter(team: Team, name: str) -> Path:
-    """An adapter of the team by name, or a folder."""
+    """An adapter of the team by name, one that is shipped, or a folder."""
     for model in team.models.values():
         if name in model.adapters:
             return Path(team.path(model.adapters[name]))
-    if Path(name).is_dir():
-        return Path(name)
+    for folder in (Path(team.path(f"{SHIPPED}{name}")), Path(name)):
+        if (folder / "adapter_config.json").is_file():
+            return folder
     known: Any = [each for model in team.models.values() for each in model.adapters]
-    raise InvalidInput(reason=f"{name!r} is neither a folder nor one of the team's adapters: {', '.join(known)}")
+    raise InvalidInput(reason=f"{name!r} is no adapter's folder, and none of the team's: {', '.join(known)}")
 
 
 def _hash(folder: Path) -> str:

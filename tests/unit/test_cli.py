@@ -42,7 +42,11 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["up", "--team", "nowhere.yaml"], 2, "nowhere.yaml: there is no such file"),
         (["dead", "show", "first"], 2, "'first' is not a number of the list"),
         (["eval", "specialist"], 2, "say where they lie with --data"),
-        (["eval", "specialist", "--data", ".", "--adapter", "nobody"], 2, "'nobody' is neither a folder nor"),
+        (
+            ["eval", "specialist", "--data", ".", "--adapter", "nobody"],
+            2,
+            "'nobody' is no adapter's folder, and none of the team's: trip-tools, secretary",
+        ),
         (["eval", "everything"], 2, "invalid choice: 'everything'"),
         (["train", "poet"], 2, "invalid choice: 'poet'"),
         (["models", "pull", "gpt"], 2, "'gpt' is not a model: there are smollm2-135m-instruct"),
