@@ -73,6 +73,9 @@ class Asks:
     def __init__(self, team: Team, asks: Mapping[str, Mapping[str, Sequence[str]]]) -> None:
         self._team = team
         self._asks = asks
+        self._parts = {
+            (language, name): _parts(list_) for language, lists in asks.items() for name, list_ in lists.items()
+        }
         self._trades, self._plans = tuple(team.specialists), tuple(team.others)
         self._wholes = team.wholes
         self._never = {bare(text) for text in team.never}
@@ -102,7 +105,7 @@ class Asks:
     def examples(self, each: int) -> dict[str, tuple[str, ...]]:
         """Some asks for each specialist, as a team without trained heads would write them."""
         names = (*self._trades, *self._plans)
-        lists = {name: [_part(asks[name], "train")[:each] for asks in self._asks.values()] for name in names}
+        lists = {name: [self._parts[language, name]["train"][:each] for language in self._asks] for name in names}
         return {name: tuple(ask for some in found for ask in some) for name, found in lists.items()}
 
     def requests(self, count: int, split: Split, seed: int, french: float = 0.5) -> list[Example]:
@@ -150,12 +153,12 @@ class Asks:
         return Example(text=text, labels=labels, open=is_open, language=language, source="asks")
 
     def _drawn(self, language: str, name: str, split: Split, rng: random.Random) -> str:
-        return rng.choice(_part(self._asks[language][name], split))
+        return rng.choice(self._parts[language, name][split])
 
 
-def _part(asks: Sequence[str], split: Split) -> list[str]:
-    """The asks of a split: their order is that of their hashes, so that more asks move few of them."""
+def _parts(asks: Sequence[str]) -> dict[Split, list[str]]:
+    """The asks of each split: their order is that of their hashes, so that more asks move few of them."""
     ordered = sorted(asks, key=lambda ask: hashlib.sha256(ask.encode()).digest())
     dev = max(1, round(len(ordered) * _DEV))
     test = dev + max(1, round(len(ordered) * _TEST))
-    return {"dev": ordered[:dev], "test": ordered[dev:test], "train": ordered[test:]}[split]
+    return {"dev": ordered[:dev], "test": ordered[dev:test], "train": ordered[test:]}

@@ -41,6 +41,13 @@ def ratio(
     return Figure(float(sums[:, 0].sum() / max(sums[:, 1].sum(), 1e-12)), float(low), float(high), len(parts))
 
 
+def percentile(values: Sequence[float], share: float, seed: int = 7) -> Figure:
+    """The value that `share` per cent of the items do not exceed."""
+    drawn = np.random.default_rng(seed).choice(values, (ROUNDS, len(values)))
+    low, high = np.percentile(np.percentile(drawn, share, axis=1), (2.5, 97.5))
+    return Figure(float(np.percentile(values, share)), float(low), float(high), len(values))
+
+
 def auroc(scores: Sequence[float], positive: Sequence[bool]) -> float:
     """The chance that a positive item scores above another, ties counted half (Fawcett 2006, section 7)."""
     order = np.asarray(scores, dtype=float)

@@ -180,7 +180,7 @@ def rows(cases: Sequence[Case], made: Sequence[Answer], arm: str, seed: int) -> 
             figures["slot F1"] = measures.ratio(hits, wholes, groups, seed)
         if arm == TRAINED:
             figures |= _confidence([answer.confidence for _, answer in own], right)
-            figures["seconds a call, p50"] = _median([answer.seconds for _, answer in own])
+            figures["seconds a call, p50"] = measures.percentile([answer.seconds for _, answer in own], 50)
         for measure, figure in figures.items():
             must, aim = DEMANDS.get((data, measure), (None, None)) if arm == TRAINED else (None, None)
             found.append(Row(task="specialist", data=data, arm=arm, measure=measure, figure=figure, must=must, aim=aim))
@@ -200,9 +200,3 @@ def _confidence(confidence: Sequence[float], right: Sequence[bool]) -> dict[str,
     ]
     low, high = np.percentile(aurocs, (2.5, 97.5))
     return {"error AUROC": Figure(measures.auroc(confidence, right), float(low), float(high), len(right))}
-
-
-def _median(values: Sequence[float]) -> Figure:
-    drawn = np.median(np.random.default_rng(7).choice(values, (measures.ROUNDS, len(values))), axis=1)
-    low, high = np.percentile(drawn, (2.5, 97.5))
-    return Figure(float(np.median(values)), float(low), float(high), len(values))

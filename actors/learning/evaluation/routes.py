@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
-import numpy as np
 
 from metier.topics.errors import InvalidInput
 
@@ -95,9 +94,7 @@ async def _latency(pairs: Sequence[Pair], router: Encoder) -> list[Row]:
         taken.append(1000 * (time.perf_counter() - began))
     made: list[Row] = []
     for name, share, (must, aim) in (("p50, ms", 50, P50_MS), ("p95, ms", 95, P95_MS)):
-        drawn = np.random.default_rng(7).choice(taken, (measures.ROUNDS, len(taken)))
-        low, high = np.percentile(np.percentile(drawn, share, axis=1), (2.5, 97.5))
-        figure = Figure(float(np.percentile(taken, share)), float(low), float(high), len(taken))
+        figure = measures.percentile(taken, share)
         made.append(
             Row(
                 task="router",
