@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 from metier.topics.errors import InvalidInput, MetierError
 
 from . import demo
-from .commands import ask, dead, learn, models, status, trace, up
+from .commands import ask, dead, evaluate, models, status, trace, train, up
 from .view import console
 
 
@@ -133,11 +133,11 @@ def _model_commands(commands: Any) -> None:
 
 
 def _learning_commands(commands: Any) -> None:
-    command = _add(commands, "train", learn.train, "train a router, or an adapter of a small model")
-    command.add_argument("what", choices=("router", "adapter"))
+    command = _add(commands, "train", train.train, "train a router, heads for intents, or an adapter of a small model")
+    command.add_argument("what", choices=train.WHAT)
     command.add_argument("rest", nargs=argparse.REMAINDER, metavar="OPTIONS", help="see `metier train router --help`")
-    command = _add(commands, "eval", learn.evaluate, "measure how good a team's small models are")
-    command.add_argument("what", choices=("router", "specialist", "all"), nargs="?", default="all")
+    command = _add(commands, "eval", evaluate.evaluate, "measure how good a team's small models are")
+    command.add_argument("what", choices=(*evaluate.TASKS, "all"), nargs="?", default="all")
     command.add_argument("--team", metavar="FILE", help="the team file; default: the trip team")
     command.add_argument("--data", type=Path, metavar="DIR", help="folder of the public sets: ops/evaluation.md")
     command.add_argument(

@@ -187,6 +187,8 @@ class Team(_Section, frozen=True, kw_only=True):
     providers: dict[str, Provider] = {}
     telemetry: Telemetry = Telemetry()
     durability: Durability = Durability()
+    #: "package.module:function" that measures the whole team, for `metier eval team`.
+    evaluation: str | None = None
     #: The folder of the team file: what relative paths start from. Set when the file is read.
     directory: str = "."
 

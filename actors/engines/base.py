@@ -53,8 +53,11 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True):
     #: From the engine taking the prompt to its last token, waiting for the batch included.
     seconds: float
     finish: Literal["stop", "length"] = "stop"
-    #: Smallest probability among tokens the grammar left free, each taken over the tokens it allowed; in (0, 1].
+    #: How likely the output is right, of an adapter that was calibrated; of others the smallest probability among
+    #: tokens the grammar left free, each taken over the tokens it allowed. In [0, 1].
     confidence: float | None = None
+    #: The product of those probabilities.
+    joint: float | None = None
 
 
 class Engine(Protocol):

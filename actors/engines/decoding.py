@@ -42,7 +42,9 @@ class Row:
         self.tokens: list[int] = []
         self.text = ""
         self.finish: Literal["stop", "length"] | None = None
-        self.confidence: float | None = None
+        #: Of the tokens that the grammar left free: the least of their chances, and the product of all.
+        self.least: float | None = None
+        self.joint = 1.0
         self.cancelled = False
         #: What went wrong with this row alone.
         self.error: EngineFailed | None = None
@@ -106,7 +108,8 @@ class Row:
     def take(self, token: int, ends: Sequence[int]) -> None:
         """Takes the token that was chosen; an end token finishes the row."""
         if self._chance is not None:
-            self.confidence = min(self._chance, self.confidence if self.confidence is not None else 1.0)
+            self.least = min(self._chance, self.least if self.least is not None else 1.0)
+            self.joint *= self._chance
         if token in ends:
             self._finish("stop")
             return
@@ -152,8 +155,8 @@ class Row:
     def _finish(self, finish: Literal["stop", "length"]) -> None:
         if self.finish is None:
             self.finish = finish
-            if self.matcher is not None and self.confidence is None:
-                self.confidence = 1.0  # the grammar left nothing to choose
+            if self.matcher is not None and self.least is None:
+                self.least = 1.0  # the grammar left nothing to choose
             self._show(len(self.text))
             self._loop.call_soon_threadsafe(self.pieces.put_nowait, None)
 

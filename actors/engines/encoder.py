@@ -6,8 +6,13 @@ Without trained heads it goes by example (`nearest.py`). The heads lie in a dire
     heads.safetensors    specialists.weight [L, H], specialists.bias [L], open.weight [1, H], open.bias [1]
     adapter/             a PEFT LoRA of the encoder, merged into it at load; may be absent
 
-A logit is `(weight · embedding * scale + bias) / temperature`, its probability the sigmoid of that. The embedding is
-the mean over word pieces of the last layer, of length one (https://arxiv.org/abs/1908.10084).
+A logit is `(weight · embedding * scale + bias) / temperature`. The embedding is the mean over word pieces of the last
+layer, of length one (https://arxiv.org/abs/1908.10084). Heads are of one of two kinds:
+
+    several    any number of labels may be right: a label's probability is the sigmoid of its logit, and so is that of
+               being open
+    one        one label is right: their probabilities are the softmax of their logits; open is what has a high free
+               energy, minus the logarithm of the sum of the logits' exponentials (Liu et al. 2020, arXiv 2010.03759)
 """
 
 from __future__ import annotations
@@ -16,7 +21,7 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -25,6 +30,7 @@ from metier.topics.errors import EngineFailed, ModelMissing
 from .adapters import attach
 from .base import Routing
 from .batch import Batcher
+from .dtypes import dtype_of
 from .nearest import Nearest, flat
 from .sources import PULL, Manifest
 
@@ -51,6 +57,8 @@ class EncoderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     wait_ms: float = 0
     #: Threads of one pass; 0 leaves it to torch: one for each core.
     threads: int = 1
+    #: "auto" is bfloat16 where the processor multiplies it.
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
 
 
 class Heads(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -61,12 +69,19 @@ class Heads(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     version: str
     #: SHA-256 of the wheel the base encoder came in, in hex; none for a base from elsewhere.
     base_sha256: str = ""
-    head: str = "linear"
+    kind: Literal["several", "one"] = "several"
+    #: Put before each text, as the base was trained to read it.
+    prefix: str = ""
+    #: Of the base's layers, the first so many are run; 0 for all.
+    layers: int = 0
     #: Factor of the embedding before the heads.
     scale: float = 1.0
     #: Divisors of the logits, fitted on held-out requests so that probabilities are calibrated.
     temperature: float = 1.0
     open_temperature: float = 1.0
+    #: Of heads of the kind "one": the free energy at which a text is as likely open as not, and how fast that changes.
+    energy: float = 0.0
+    energy_slope: float = 1.0
     #: Probabilities from which a label counts, by label; "open" among them.
     thresholds: dict[str, float] = {}
 
@@ -78,13 +93,22 @@ def embed(model: Any, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
     hidden = model(**inputs).last_hidden_state
     mask = inputs["attention_mask"].unsqueeze(-1).to(hidden.dtype)
     mean = (hidden * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
-    return torch.nn.functional.normalize(mean, dim=-1)
+    return torch.nn.functional.normalize(mean.float(), dim=-1)
 
 
-def tokenize(tokenizer: Any, texts: Sequence[str]) -> Mapping[str, torch.Tensor]:
+def tokenize(tokenizer: Any, texts: Sequence[str], prefix: str = "") -> Mapping[str, torch.Tensor]:
     """Word pieces of texts, cut to `LONGEST` and padded. Training and serving both call this."""
-    inputs = tokenizer(list(texts), padding=True, truncation=True, max_length=LONGEST, return_tensors="pt")
+    whole = [prefix + text for text in texts]
+    inputs = tokenizer(whole, padding=True, truncation=True, max_length=LONGEST, return_tensors="pt")
     return dict(inputs)
+
+
+def shortened(model: Any, layers: int) -> Any:
+    """A BertModel with its first `layers` layers; all of them where that is 0."""
+    if layers:
+        model.encoder.layer = model.encoder.layer[:layers]
+        model.config.num_hidden_layers = layers
+    return model
 
 
 class Linear:
@@ -99,11 +123,14 @@ class Linear:
         """Of texts `[B, H]`: the probability of each label `[B, L]`, and of being open `[B]`."""
         import torch
 
-        linear, weights, scaled = torch.nn.functional.linear, self._weights, embeddings * self.about.scale
-        specialists = linear(scaled, weights["specialists.weight"], weights["specialists.bias"])
-        opens = linear(scaled, weights["open.weight"], weights["open.bias"])
-        needed = torch.sigmoid(specialists / self.about.temperature)
-        return needed.tolist(), torch.sigmoid(opens / self.about.open_temperature).squeeze(-1).tolist()
+        about, weights, scaled = self.about, self._weights, embeddings.float() * self.about.scale
+        linear = torch.nn.functional.linear
+        logits = linear(scaled, weights["specialists.weight"], weights["specialists.bias"]) / about.temperature
+        if about.kind == "one":
+            energy = -torch.logsumexp(logits, dim=-1)
+            return logits.softmax(-1).tolist(), torch.sigmoid((energy - about.energy) * about.energy_slope).tolist()
+        opens = linear(scaled, weights["open.weight"], weights["open.bias"]) / about.open_temperature
+        return torch.sigmoid(logits).tolist(), torch.sigmoid(opens).squeeze(-1).tolist()
 
 
 class RouterEncoder:
@@ -148,22 +175,26 @@ class RouterEncoder:
         logging.set_verbosity_error()  # type: ignore[no-untyped-call]
         if self._settings.threads:
             torch.set_num_threads(self._settings.threads)
-        model: Any = BertModel.from_pretrained(self._settings.path, add_pooling_layer=False)
+        model: Any = BertModel.from_pretrained(self._settings.path, add_pooling_layer=False, dtype="auto")
         model.eval()
+        # Adapters are merged in float32: the small changes they make would be lost in bfloat16.
+        model.encoder.float()
         self._tokenizer = AutoTokenizer.from_pretrained(self._settings.path)
-        if self._settings.heads is None:
-            self._heads, self._model = self._nearest(model), model
-        else:
-            self._heads, self._model = self._trained(model, Path(self._settings.heads))
+        if self._settings.heads is not None:
+            self._heads, model = self._trained(model, Path(self._settings.heads))
+        chosen = dtype_of("cpu") if self._settings.dtype == "auto" else self._settings.dtype
+        self._model = model.to(getattr(torch, chosen))
+        if self._heads is None:
+            self._heads = self._nearest()
 
-    def _nearest(self, model: Any) -> Nearest:
+    def _nearest(self) -> Nearest:
         import torch
 
         labels, owners, texts = flat(self._settings.examples)
         if not texts:
             raise EngineFailed(model=self.model, reason="it has neither heads nor examples")
         with torch.inference_mode():
-            return Nearest(labels, owners, embed(model, tokenize(self._tokenizer, texts)))
+            return Nearest(labels, owners, embed(self._model, tokenize(self._tokenizer, texts)))
 
     def _trained(self, model: Any, folder: Path) -> tuple[Linear, Any]:
         """The heads, and the model with its adapter merged in."""
@@ -176,18 +207,16 @@ class RouterEncoder:
         except (OSError, msgspec.DecodeError, SafetensorError) as error:
             raise EngineFailed(model=self.model, reason=f"its heads cannot be read: {error}") from error
         self._check(heads, weights, model.config.hidden_size)
+        model = shortened(model, heads.layers)
         if (folder / "adapter" / "adapter_config.json").is_file():
             model = attach(model, {"router": str(folder / "adapter")}, self.model).merge_and_unload()
         return Linear(heads, weights), model.eval()
 
     def _check(self, heads: Heads, weights: Mapping[str, torch.Tensor], size: int) -> None:
         count = len(heads.labels)
-        shapes = {
-            "specialists.weight": (count, size),
-            "specialists.bias": (count,),
-            "open.weight": (1, size),
-            "open.bias": (1,),
-        }
+        shapes = {"specialists.weight": (count, size), "specialists.bias": (count,)}
+        if heads.kind == "several":
+            shapes |= {"open.weight": (1, size), "open.bias": (1,)}
         for name, shape in shapes.items():
             found = tuple(weights[name].shape) if name in weights else None
             if found != shape:
@@ -204,7 +233,7 @@ class RouterEncoder:
         started = time.perf_counter()
         heads = self._heads
         assert heads is not None
-        inputs = tokenize(self._tokenizer, texts)
+        inputs = tokenize(self._tokenizer, texts, heads.about.prefix if isinstance(heads, Linear) else "")
         with torch.inference_mode():
             needed, is_open = heads.score(embed(self._model, inputs))
         seconds = time.perf_counter() - started

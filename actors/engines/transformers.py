@@ -8,15 +8,17 @@ import functools
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import msgspec
 
 from metier.topics.errors import EngineFailed, ModelMissing
 
+from . import calibration
 from .adapters import attach
 from .base import Completion, Piece, Prompt, Turn
 from .batch import Batcher
+from .dtypes import dtype_of
 from .sources import PULL
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ class TransformersSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     name: str
     #: Directories of LoRA adapters (PEFT safetensors), by the name prompts use.
     adapters: dict[str, str] = {}
+    #: What keeps outputs to their JSON Schema.
+    grammar: Literal["llguidance", "xgrammar"] = "llguidance"
     max_batch: int = 8
     #: How long the first prompt of a batch waits for others.
     wait_ms: float = 5
@@ -58,16 +62,6 @@ def prompt_ids(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn]) -> lis
     return list(tokenizer(str(text), add_special_tokens=False)["input_ids"])
 
 
-def dtype_of(device: str) -> str:
-    """ "bfloat16" where a device multiplies it, else "float32"."""
-    import torch
-
-    if device != "cpu":
-        return "bfloat16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "float32"
-    able = torch.cpu.get_capabilities()
-    return "bfloat16" if able.get("avx512_bf16") or able.get("amx_bf16") else "float32"
-
-
 def _plain(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
     for token in tokenizer.added_tokens_decoder.values():
         if token.special and str(token) in text:
@@ -85,6 +79,7 @@ class TransformersEngine:
         self._tokenizer: Any = None
         self._model: Any = None
         self._adapters: Any = None
+        self._calibrations: dict[str, calibration.Calibration] = {}
         self._grammar: Any = None
         self._config: Any = None
 
@@ -143,7 +138,7 @@ class TransformersEngine:
         from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
         from transformers.utils import logging
 
-        from .grammar import LlGuidance
+        from .grammar import GRAMMARS
 
         settings = self._settings
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]
@@ -155,7 +150,7 @@ class TransformersEngine:
         dtype = getattr(torch, dtype_of(device) if settings.dtype == "auto" else settings.dtype)
         model: Any = AutoModelForCausalLM.from_pretrained(settings.path, dtype=dtype)
         model = model.to(device)
-        self._grammar = LlGuidance(self._tokenizer, model.config.vocab_size, settings.name)
+        self._grammar = GRAMMARS[settings.grammar](self._tokenizer, model.config.vocab_size, settings.name)
         self._config = GenerationConfig(  # type: ignore[no-untyped-call]
             do_sample=False,
             use_cache=True,
@@ -164,6 +159,8 @@ class TransformersEngine:
             pad_token_id=self._tokenizer.pad_token_id,
         )
         self._adapters = attach(model, settings.adapters, settings.name) if settings.adapters else None
+        found = {name: calibration.read(Path(path), settings.name) for name, path in settings.adapters.items()}
+        self._calibrations = {name: each for name, each in found.items() if each is not None}
         self._model = model.eval()
 
     def _check(self, prompt: Prompt) -> None:
@@ -216,6 +213,7 @@ class TransformersEngine:
         raise EngineFailed(model=self.model, reason="it was closed while it answered")
 
     def _completion(self, row: Row) -> Completion:
+        line = self._calibrations.get(row.prompt.adapter or "") if row.least is not None else None
         return Completion(
             text=row.text,
             model=self.model,
@@ -223,7 +221,8 @@ class TransformersEngine:
             output_tokens=len(row.tokens),
             seconds=time.perf_counter() - row.started,
             finish=row.finish or "stop",
-            confidence=row.confidence,
+            confidence=line.of(row.joint) if line else row.least,
+            joint=None if row.least is None else row.joint,
         )
 
     @contextlib.contextmanager

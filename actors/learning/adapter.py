@@ -7,15 +7,11 @@ Hu et al., LoRA (arXiv 2106.09685). The loss is on the call alone; prompts are t
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import datetime as dt
-import logging
-import math
 import random
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +22,13 @@ from safetensors.torch import save_file
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
-from ..engines.sources import find, parse
-from ..engines.transformers import dtype_of, prompt_ids
+from ..engines.dtypes import dtype_of
+from ..engines.transformers import prompt_ids
 from ..tools.function import load_function
-from . import card, manifest
+from . import card, command, manifest, spoken
+from .descent import Course, Group, descend
 from .examples import Phrasebook, generate
-from .lessons import WEIGHTS, Lesson, lessons
-
-_log = logging.getLogger(__name__)
+from .lessons import WEIGHTS, Lesson, lesson, lessons
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +36,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
 
     seed: int = 7
     lessons: int = 2_000
+    #: How often each call that was written by hand is learned, where the team has any.
+    spoken: int = 3
     rank: int = 16
     alpha: int = 32
     targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
@@ -48,12 +45,13 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     first_layer: int = 0
     #: Of the base while it is read; the adapter itself learns in float32. "auto" is as in serving.
     dtype: str = "auto"
-    #: Lessons a step.
+    #: Lessons a step, and how many steps at most; 0 for as many as there are.
     pack: int = 4
+    steps: int = 0
     learning_rate: float = 6e-4
     warmup: float = 0.05
     clip: float = 1.0
-    #: Steps between two copies of the adapter.
+    #: Steps between two copies of what a run that was broken off goes on from.
     checkpoint: int = 100
 
 
@@ -129,37 +127,18 @@ def loss_of(model: Any, pack: Pack) -> torch.Tensor:
     return functional.cross_entropy(scores.float(), pack.targets)
 
 
-def schedule(step: int, steps: int, warmup: float) -> float:
-    """Share of the learning rate: a linear rise, then a cosine to a twentieth."""
-    rise = max(1, round(steps * warmup))
-    if step < rise:
-        return (step + 1) / rise
-    return 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
-
-
-def train(model: Any, plan: Sequence[Pack], recipe: Recipe, checkpoint: Callable[[int], None]) -> list[float]:
-    """Trains an adapter over packs; returns the loss of each step."""
+def train(model: Any, plan: Sequence[Pack], recipe: Recipe, out: Path, identity: object) -> list[float]:
+    """Trains an adapter over packs; returns the loss of each step. Raises InvalidInput."""
     weights = [weight for weight in model.parameters() if weight.requires_grad]
-    optimizer = torch.optim.AdamW(weights, lr=recipe.learning_rate, weight_decay=0.0)
-    losses: list[float] = []
-    started, read = time.monotonic(), 0
     model.train()
-    for step, each in enumerate(plan):
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.learning_rate * schedule(step, len(plan), recipe.warmup)
-        loss = loss_of(model, each)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(weights, recipe.clip)
-        optimizer.step()
-        optimizer.zero_grad()
-        losses.append(float(loss.detach()))
-        read += each.ids.numel()
-        if (step + 1) % 20 == 0:
-            mean = sum(losses[-20:]) / 20
-            _log.info("step %d of %d, loss %.4f, %.0f tokens/s", step + 1, len(plan), mean, read / _since(started))
-        if (step + 1) % recipe.checkpoint == 0:
-            checkpoint(step + 1)
-    return losses
+    return descend(
+        [Group(weights, recipe.learning_rate)],
+        plan,
+        lambda each: loss_of(model, each),
+        Course(warmup=recipe.warmup, clip=recipe.clip, kept=recipe.checkpoint),
+        out,
+        identity,
+    )
 
 
 def adapt(base: Path, recipe: Recipe, start: Path | None = None) -> Any:
@@ -201,15 +180,22 @@ def save(model: Any, base: str, folder: Path) -> None:
 
 
 def taught(team: Path | None, recipe: Recipe, source: str = "", data: Path | None = None) -> list[Lesson]:
-    """The lessons of a run: of a function `(count, seed[, folder])` at "module:name", else of the team's sentences."""
+    """The lessons of a run: the team's sentences, or what a function `(count, seed, [data], [the team's training])` at
+    "module:name" makes."""
     if source:
-        given = (data,) if data else ()
+        given = (*([data] if data else []), *([team / "training"] if team else []))
         made: list[Lesson] = load_function(source)(recipe.lessons, recipe.seed, *given)
         return made
     assert team is not None
     book = Phrasebook.read(team / "training")
     examples = generate(book, recipe.lessons, "train", recipe.seed, WEIGHTS)
-    return lessons(book.team, examples, recipe.lessons, recipe.seed)
+    made = lessons(book.team, examples, recipe.lessons, recipe.seed)
+    for each in spoken.read(team / "training"):
+        if each.split == "train":
+            example = each.example(book.team)
+            made += [lesson(book.team, example, name) for name in example.calls] * recipe.spoken
+    random.Random(f"{recipe.seed}/taught").shuffle(made)
+    return made
 
 
 def run(
@@ -225,55 +211,39 @@ def run(
     """Trains on lessons, and writes the adapter with its manifest; `source` and `licence` are those of the lessons."""
     tokenizer = AutoTokenizer.from_pretrained(directory)
     plan = packs([tokens(tokenizer, lesson) for lesson in given], recipe.pack, recipe.seed)
+    plan = plan[: recipe.steps or None]
     model = adapt(directory, recipe, start)
-    started = time.monotonic()
-    losses = train(model, plan, recipe, lambda step: save(model, base, out))
+    begun = time.monotonic()
+    described = manifest.data(source, given, licence)
+    losses = train(model, plan, recipe, out, (base, recipe, described, start and manifest.read(start)))
     save(model, base, out)
-    about = manifest.Manifest(
-        name=out.name,
-        base=base,
-        seed=recipe.seed,
-        data=[manifest.data(source, given, licence)],
-        recipe=msgspec.to_builtins(recipe),
+    manifest.Manifest.of(
+        out,
+        base,
+        recipe,
+        begun,
+        data=[described],
         steps=len(plan),
         tokens=sum(each.ids.numel() for each in plan),
-        seconds=round(_since(started), 1),
-        device=f"cpu, {torch.get_num_threads()} threads",
-        versions=manifest.versions(),
-        trained=dt.datetime.now(dt.UTC).replace(microsecond=0),
         metrics={"loss.last": round(sum(losses[-50:]) / len(losses[-50:]), 4)},
         start=manifest.read(start) if start else None,
-    )
-    about.write(out)
+    ).write(out)
     card.write(manifest.read(out), out)
-
-
-def _since(started: float) -> float:
-    return time.monotonic() - started
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line; `arguments` instead of the process's own."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.parser(__doc__, "smollm2-135m-instruct")
     parser.add_argument("--team", type=Path, help="the team's folder")
-    parser.add_argument("--base", default="smollm2-135m-instruct", help="the model to adapt")
-    parser.add_argument("--base-directory", type=Path, help="where it lies, if not among the models that were pulled")
-    parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--lessons", default="", help='a function (count, seed) as "module:name", instead of sentences')
     parser.add_argument("--licence", default="Apache-2.0", help="of what the lessons are made of")
     parser.add_argument("--data", type=Path, help="the folder of a public data set that these lessons are made of")
     parser.add_argument("--start", type=Path, help="an adapter to go on with")
-    parser.add_argument("--threads", type=int, default=0, help="of torch; one is best on a busy machine")
-    parser.add_argument("--recipe", default="{}", help="settings that differ from the usual ones, as JSON")
-    options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    recipe = msgspec.json.decode(options.recipe, type=Recipe)
-    directory = options.base_directory or find(parse(options.base))
+    options = command.begun(parser, arguments)
+    recipe = command.recipe(options.recipe, Recipe)
     given = taught(options.team, recipe, options.lessons, options.data)
     about = (f"lessons of {options.lessons}", options.licence) if options.lessons else ()
-    run(options.base, directory, given, options.out, recipe, options.start, *about)
+    run(options.base, options.base_directory, given, options.out, recipe, options.start, *about)
 
 
 if __name__ == "__main__":

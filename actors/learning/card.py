@@ -18,7 +18,7 @@ def text(manifest: Manifest) -> str:
         [
             "---",
             f"base_model: {manifest.base}",
-            "license: apache-2.0",
+            f"license: {_licence(manifest)}",
             "language: [en, fr]",
             "---",
             f"# {manifest.name}",
@@ -42,6 +42,11 @@ def text(manifest: Manifest) -> str:
             "",
         ]
     )
+
+
+def _licence(manifest: Manifest) -> str:
+    """What is made of share-alike data is shared alike."""
+    return "cc-by-sa-4.0" if any("BY-SA" in part.licence for part in manifest.data) else "apache-2.0"
 
 
 def _runs(manifest: Manifest | None) -> list[str]:

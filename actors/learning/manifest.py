@@ -6,11 +6,13 @@ import datetime as dt
 import hashlib
 import importlib.metadata
 import platform
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import torch
 
 NAME = "manifest.json"
 _LIBRARIES = ("metier", "torch", "transformers", "peft", "safetensors", "tokenizers")
@@ -49,6 +51,21 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     files: dict[str, str] = {}
     #: The run it went on from.
     start: Manifest | None = None
+
+    @classmethod
+    def of(cls, folder: Path, base: str, recipe: Any, begun: float, **known: Any) -> Manifest:
+        """The manifest of a run that ends now and began at `begun`, in seconds of the monotonic clock."""
+        return cls(
+            name=folder.name,
+            base=base,
+            seed=recipe.seed,
+            recipe=msgspec.to_builtins(recipe),
+            seconds=round(time.monotonic() - begun, 1),
+            device=f"cpu, {torch.get_num_threads()} threads",
+            versions=versions(),
+            trained=dt.datetime.now(dt.UTC).replace(microsecond=0),
+            **known,
+        )
 
     def write(self, folder: Path) -> None:
         """Writes itself into a folder, with the hash of each file of weights there."""

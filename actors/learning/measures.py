@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 import numpy as np
@@ -46,6 +46,21 @@ def percentile(values: Sequence[float], share: float, seed: int = 7) -> Figure:
     drawn = np.random.default_rng(seed).choice(values, (ROUNDS, len(values)))
     low, high = np.percentile(np.percentile(drawn, share, axis=1), (2.5, 97.5))
     return Figure(float(np.percentile(values, share)), float(low), float(high), len(values))
+
+
+def drawn(
+    measure: Callable[[Sequence[float], Sequence[bool]], float], pairs: Sequence[tuple[float, bool]], seed: int = 7
+) -> Figure:
+    """A measure of scores and truth together, such as `auroc`; draws in which all are alike do not count."""
+    scores, truth = np.array([score for score, _ in pairs], dtype=float), np.array([right for _, right in pairs])
+    rng = np.random.default_rng(seed)
+    found: list[float] = []
+    for _ in range(ROUNDS // 4):
+        places = rng.integers(0, len(pairs), len(pairs))
+        if 0 < truth[places].sum() < len(pairs) or len(set(truth.tolist())) == 1:
+            found.append(measure(scores[places].tolist(), truth[places].tolist()))
+    low, high = np.percentile(found, (2.5, 97.5))
+    return Figure(measure(scores.tolist(), truth.tolist()), float(low), float(high), len(pairs))
 
 
 def auroc(scores: Sequence[float], positive: Sequence[bool]) -> float:

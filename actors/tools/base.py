@@ -97,7 +97,8 @@ class Tool(Protocol):
         ...
 
 
-_WORD = re.compile(r"\w+(?:[.:,/&-]\w+)*[€$£%]?|[€$£]\w+(?:[.,]\w+)*")
+#: A sign of money stands apart, and a hyphen parts: "30 €" and "Nantes-Lisbon" have two words each.
+_WORD = re.compile(r"\w+(?:[.:,/&]\w+)*|[€$£%]")
 
 
 def spans(text: str, longest: int = 8) -> list[str]:
@@ -108,3 +109,20 @@ def spans(text: str, longest: int = 8) -> list[str]:
         for _, end in words[first : first + longest]:
             seen.setdefault(text[start:end])
     return list(seen)
+
+
+def marked(text: str, longest: int = 6) -> list[str]:
+    """What `spans` leaves out: what stands in quotation marks, and runs of words with the marks they are written with,
+    as paths, formulas and identifiers have them."""
+    found = [next(group for group in match.groups() if group) for match in _QUOTED.finditer(text)]
+    words = text.split()
+    for first in range(len(words)):
+        for last in range(first + 1, min(first + longest, len(words)) + 1):
+            run = " ".join(words[first:last]).strip(_AROUND)
+            found += [run, run.rstrip(".:?!")]
+    seen = dict.fromkeys(run for run in found if run and not _WORD.fullmatch(run))
+    return list(seen)
+
+
+_QUOTED = re.compile(r"\"([^\"\n]+)\"|(?<!\w)'([^'\n]+)'(?!\w)|“([^”\n]+)”|«\s?([^»\n]+?)\s?»")
+_AROUND = ",;\"'“”«»"

@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from metier.topics.errors import InvalidTeam, ToolFailed
+from metier.topics.errors import InvalidTeam, InvalidValue, ToolFailed
 
 from . import values
 from .base import Missing, Offer, Outcome, Request, spans
@@ -117,6 +117,15 @@ class FunctionTool:
             for argument in self._arguments
             if argument.name not in silent
         }
+
+    def same(self, name: str, said: str, other: str, request: Request) -> bool:
+        """Whether two ways of saying an argument are understood as one value."""
+        kind = next((argument.kind for argument in self._arguments if argument.name == name), None)
+        try:
+            one, two = (values.understand(kind, words, request) for words in (said, other))
+        except (InvalidValue, TypeError):
+            return False
+        return bool(one == two)
 
     async def call(self, said: Mapping[str, Any], request: Request) -> Outcome:
         """Runs the function; what it raises goes through. Raises Missing, InvalidValue or ToolFailed."""

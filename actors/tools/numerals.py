@@ -46,6 +46,8 @@ _ARTICLES = {"a", "an", "un", "une"}
 _JOINTS = {"and", "et"}
 
 _DIGITS = re.compile(r"\d{1,3}(?:[ .,]\d{3})+(?![\d])(?:[.,]\d{1,2}(?!\d))?|\d+(?:[.,]\d+)?")
+_PLAIN = re.compile(r"(?:(?<![\w.)])(-)|(?<![\d.]))(\d+(?:\.\d+)?)(?![\d])")
+_PERCENT = re.compile(rf"({_DIGITS.pattern})\s?(?:%|per ?cent\b|pour cent\b)")
 _TOKEN = re.compile(rf"(?P<digits>{_DIGITS.pattern})|[^\W\d_]+")
 _GROUPED = re.compile(r"\d{1,3}(?:[ .,]\d{3})+(?:[.,]\d{1,2})?")
 
@@ -58,6 +60,20 @@ def plain(said: str) -> str:
 def numbers(said: str) -> list[float]:
     """The numbers said, in order. Articles do not count: see `count`."""
     return [value for value, article in _read(said) if not article]
+
+
+def candidates(said: str) -> list[int | float]:
+    """Every number that a text may mean, each once: "3,4" may be two numbers or one, and "5 %" 5 or 0.05."""
+    text = said.replace("\N{MINUS SIGN}", "-")
+    found = [sign * float(digits) for sign, digits in _signed(text)]
+    found += numbers(said)
+    found += [_digits(match[1]) / 100 for match in _PERCENT.finditer(text)]
+    return list(dict.fromkeys(int(value) if value.is_integer() else round(value, 12) for value in found))
+
+
+def _signed(text: str) -> list[tuple[int, str]]:
+    """Digits with the sign before them, which is one only where nothing stands before it: 2-4 has none."""
+    return [(-1 if match[1] else 1, match[2]) for match in _PLAIN.finditer(text)]
 
 
 def count(said: str) -> list[float]:

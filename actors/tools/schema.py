@@ -13,18 +13,17 @@ from typing import Any
 from metier.topics.errors import InvalidTeam
 
 from . import values
-from .base import Missing, Offer, Request
-from .function import builtins, signature, words_of
+from .base import Missing, Offer, Request, marked
+from .function import builtins, words_of
+from .numerals import candidates
 
 _DESCRIPTION_LIMIT = 80
+_CHOICES_LIMIT = 60
+_ITEMS_LIMIT = 16
 
-#: JSON Schema types whose values are words of the request, understood in code.
-_SPOKEN: dict[tuple[str, str | None], type] = {
-    ("string", None): str,
-    ("string", "date"): dt.date,
-    ("integer", None): int,
-    ("number", None): float,
-}
+#: Formats of texts that are words of the request, and what code understands them as.
+_SPOKEN: dict[str | None, type] = {None: str, "date": dt.date}
+_SHORT = {"integer": "int", "boolean": "bool", "number": "number"}
 
 
 class Described:
@@ -38,12 +37,10 @@ class Described:
         self.name = name
         self.properties: dict[str, Any] = {key: _sole(kind) for key, kind in whole.get("properties", {}).items()}
         self.required: Collection[str] = frozenset(whole.get("required", ()))
-        self._brief = signature(name, {key: key not in self.required for key in self.properties}) + _summary(
-            description
-        )
+        self._brief = _signature(name, self.properties, self.required) + _summary(description)
 
     def offer(self, request: Request) -> Offer:
-        """Signature and first sentence; texts, numbers and dates are words of the request."""
+        """Signature and first sentence; texts and dates are words of the request, numbers are numbers it says."""
         return Offer(
             name=self.name,
             brief=self._brief,
@@ -64,25 +61,78 @@ class Described:
 
 
 def _spoken(schema: dict[str, Any]) -> type | None:
-    """The kind of value a schema asks for, if the asker's words can be read as one."""
-    kind = schema.get("type")
-    if not isinstance(kind, str) or schema.keys() & {"enum", "const", "pattern"}:
+    """The kind of value a schema asks for, if it is copied from the request and then understood."""
+    if schema.get("type") != "string" or schema.keys() & {"enum", "const", "pattern"}:
         return None
-    return _SPOKEN.get((kind, schema.get("format")))
+    return _SPOKEN.get(schema.get("format"))
 
 
 def _offered(schema: dict[str, Any], request: Request) -> dict[str, Any]:
     """A property as the model may fill it; null where the asker did not say it."""
+    schema = _sole(schema)
+    kind = schema.get("type")
     if _spoken(schema):
-        return words_of(request)
+        words = words_of(request)
+        if "enum" in words:
+            return {"enum": list(dict.fromkeys([*words["enum"], *marked(request.text)]))}
+        return words
     if "enum" in schema:
         return {"enum": [None, *(value for value in schema["enum"] if value is not None)]}
+    if kind in ("integer", "number"):
+        said = candidates(request.text)
+        return {"enum": [None, *(value for value in said if kind == "number" or isinstance(value, int))]}
+    if kind == "boolean":
+        return {"enum": [None, True, False]}
+    if kind == "array" and "items" in schema:
+        return _list(_offered(schema["items"], request))
+    if kind == "object" and schema.get("properties"):
+        parts = {name: _offered(inner, request) for name, inner in schema["properties"].items()}
+        whole = {"type": "object", "properties": parts, "required": list(parts), "additionalProperties": False}
+        return {"anyOf": [{"type": "null"}, whole]}
     return {"anyOf": [{"type": "null"}, schema]}
 
 
+def _list(item: dict[str, Any]) -> dict[str, Any]:
+    """Null, or a list of what a single value may be but null."""
+    if "enum" in item:
+        item = {"enum": [value for value in item["enum"] if value is not None]}
+    elif "anyOf" in item:
+        item = item["anyOf"][-1]
+    if item.get("enum") == []:
+        return {"type": "null"}
+    return {"anyOf": [{"type": "null"}, {"type": "array", "items": item, "minItems": 1, "maxItems": _ITEMS_LIMIT}]}
+
+
 def _understood(schema: dict[str, Any], said: Any, request: Request) -> Any:
+    schema = _sole(schema)
+    if isinstance(said, list):
+        return [_understood(schema["items"], each, request) for each in said] if "items" in schema else said
+    if isinstance(said, dict) and schema.get("properties"):
+        parts = schema["properties"]
+        return {name: _understood(parts[name], each, request) for name, each in said.items() if each is not None}
     kind = _spoken(schema)
     return said if kind is None else builtins(values.understand(kind, said, request))
+
+
+def _signature(name: str, properties: Mapping[str, dict[str, Any]], required: Collection[str]) -> str:
+    """A tool in one line: `book(city, nights: int, board?: half|full, guests?: [text])`."""
+    parts = (f"{key}{'?' * (key not in required)}{_hint(schema)}" for key, schema in properties.items())
+    return f"{name}({', '.join(parts)})"
+
+
+def _hint(schema: dict[str, Any]) -> str:
+    """What kind of value is asked for, where it is no plain text."""
+    schema = _sole(schema)
+    if "enum" in schema:
+        choices = [str(value) for value in schema["enum"] if value is not None]
+        shown = "|".join(choices)
+        return f": {shown}" if len(shown) <= _CHOICES_LIMIT else f": {choices[0]}|{choices[1]}|..."
+    kind = schema.get("type")
+    if kind == "array":
+        return f": [{_hint(schema.get('items', {})).removeprefix(': ') or 'text'}]"
+    if kind == "object" and schema.get("properties"):
+        return f": {{{', '.join(schema['properties'])}}}"
+    return f": {_SHORT[kind]}" if kind in _SHORT else ""
 
 
 def _sole(schema: dict[str, Any]) -> dict[str, Any]:

@@ -17,3 +17,8 @@ def slm() -> Path:
 @pytest.fixture(scope="session")
 def minilm() -> Path:
     return pull(KNOWN["all-minilm-l6-v2"])
+
+
+@pytest.fixture(scope="session")
+def e5() -> Path:
+    return pull(KNOWN["multilingual-e5-small"])

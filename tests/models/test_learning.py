@@ -69,16 +69,16 @@ async def test_an_adapter_is_trained_saved_and_served(
     assert offers[0].schema["required"] == list(msgspec.json.decode(completion.text))
 
 
-def test_the_loss_falls(slm: Path, given: list[Lesson]) -> None:
+def test_the_loss_falls(slm: Path, given: list[Lesson], tmp_path: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(slm)
     plan = adapter.packs([adapter.tokens(tokenizer, lesson) for lesson in given[:8]], 4, 1)[:2]
-    losses = adapter.train(adapter.adapt(slm, TINY), plan * 3, TINY, lambda step: None)
+    losses = adapter.train(adapter.adapt(slm, TINY), plan * 3, TINY, tmp_path, "")
     assert sum(losses[:2]) > 1.2 * sum(losses[-2:])
 
 
 async def test_a_router_is_trained_saved_and_served(minilm: Path, book: Phrasebook, tmp_path: Path) -> None:
     recipe = router.Recipe(seed=1, requests=240, asks=12, held_out=40, rank=2, epochs=1)
-    router.run(TEAM, "all-minilm-l6-v2", tmp_path / "router", recipe, directory=minilm)
+    router.run(TEAM, "all-minilm-l6-v2", minilm, tmp_path / "router", recipe)
     encoder = RouterEncoder(EncoderSettings(path=str(minilm), heads=str(tmp_path / "router"), name="MiniLM"))
     await encoder.load()
     routing = await encoder.route("Find me a hotel in Lyon for two nights")

@@ -41,7 +41,7 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["up", "--port", "99999"], 2, "'99999' is not a port: use 0 to 65535"),
         (["up", "--team", "nowhere.yaml"], 2, "nowhere.yaml: there is no such file"),
         (["dead", "show", "first"], 2, "'first' is not a number of the list"),
-        (["eval", "specialist"], 2, "say where they lie with --data"),
+        (["eval", "intents"], 2, "say with --data where the public sets lie"),
         (
             ["eval", "specialist", "--data", ".", "--adapter", "nobody"],
             2,
@@ -99,7 +99,7 @@ def test_models_are_listed_with_their_state(
 def test_models_as_json_are_one_list(capsys: pytest.CaptureFixture[str]) -> None:
     run(["models", "list", "--json"])
 
-    assert {"smollm2-135m-instruct", "all-minilm-l6-v2"} == {
+    assert {"smollm2-135m-instruct", "all-minilm-l6-v2", "multilingual-e5-small"} == {
         model["name"] for model in msgspec.json.decode(capsys.readouterr().out)
     }
 

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from metier.actors.engines.base import Routing
+from metier.actors.learning import pairs
 from metier.actors.learning.evaluation import calls, report, routes
 from metier.actors.learning.evaluation.calls import Answer, Case
 from metier.actors.learning.evaluation.report import FREQUENT, TRAINED, Report, Row
 from metier.actors.learning.examples import Example
 from metier.actors.learning.measures import Figure
+from metier.actors.learning.pairs import Pair
 from metier.actors.tools.base import Request
 from metier.actors.tools.schema import Described
 from metier.topics.errors import InvalidInput
@@ -21,9 +23,16 @@ OFFER = Described("go", {"properties": {"city": {"type": "string"}}}).offer(
     Request(text="to Rome", today=dt.date(2026, 1, 1))
 )
 PAIRS = [
-    routes.Pair(en="a flight", fr="un vol", specialists=["flights"]),
-    routes.Pair(en="a flight and a bed", fr="un vol et un lit", specialists=["flights", "hotels"]),
-    routes.Pair(en="why?", fr="pourquoi ?", specialists=[], open=True),
+    Pair(en="a flight", fr="un vol", specialists=("flights",)),
+    Pair(
+        en="a flight and a bed",
+        fr="un vol et un lit",
+        specialists=(
+            "flights",
+            "hotels",
+        ),
+    ),
+    Pair(en="why?", fr="pourquoi ?", specialists=(), open=True),
 ]
 
 
@@ -79,7 +88,7 @@ async def test_a_router_is_right_where_open_or_the_whole_set_is() -> None:
 
 def test_calls_are_counted_by_set() -> None:
     cases = [case(calls.SEEN, True), case(calls.SEEN, False), case("bfcl/multiple", True)]
-    rows = calls.rows(cases, [Answer(("go", {}), 0.9, 0.1)] * 3, TRAINED, 7)
+    rows = calls.rows(cases, [Answer(("go", {}), 0.9, 0.8, 0.1)] * 3, TRAINED, 7)
 
     found = figures(rows, TRAINED)
     assert 0.5 == found[calls.SEEN, "call exact"] == found[calls.SEEN, "slot F1"]
@@ -89,7 +98,7 @@ def test_calls_are_counted_by_set() -> None:
 
 
 def test_the_most_frequent_call_says_nothing() -> None:
-    assert [Answer(("go", {}), 1.0, 0.0)] == calls.usual([case("x", True)])
+    assert [Answer(("go", {}), 1.0, 1.0, 0.0)] == calls.usual([case("x", True)])
 
 
 def test_less_is_better_where_it_is_said() -> None:
@@ -114,6 +123,17 @@ def test_a_report_is_stored_and_shown_with_its_command(tmp_path: Path) -> None:
     assert "abababababab" in shown
 
 
-def test_a_team_without_pairs_is_told_where_they_belong(tmp_path: Path) -> None:
+def test_a_file_of_pairs_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "compounds.yaml").write_text("- en: only English")
     with pytest.raises(InvalidInput, match=r"compounds\.yaml"):
-        routes.read(tmp_path)
+        pairs.read(tmp_path)
+
+
+def test_pairs_are_parted_by_their_english_and_both_languages_stay_together(tmp_path: Path) -> None:
+    assert [] == pairs.read(tmp_path)
+    found = [Pair(f"go to {at}", f"va à {at}", ("flights",)) for at in range(200)]
+    dev, train = pairs.examples(found, "dev"), pairs.examples(found, "train")
+    assert 400 == len(dev) + len(train)
+    assert 10 < len(dev) < 80
+    numbers = [example.text.split()[-1] for example in dev]
+    assert numbers[::2] == numbers[1::2]

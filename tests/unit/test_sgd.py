@@ -68,7 +68,7 @@ def test_a_lesson_copies_what_was_said_and_chooses_among_choices(folder: Path) -
     taught = sgd.lesson(sgd.tools(folder)["Ferries_1"], first(folder))
 
     assert taught is not None
-    assert "FindFerry(port, day, cabin?) - Find a ferry" == taught.turns[0].content
+    assert "FindFerry(port, day, cabin?: Inside|Outside|dontcare) - Find a ferry" == taught.turns[0].content
     assert '{"tool":"FindFerry","arguments":{"port":"Calais","day":"the 3rd","cabin":"Outside"}}' == taught.call
 
 

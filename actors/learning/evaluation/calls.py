@@ -14,23 +14,26 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from metier.topics.errors import InvalidValue
 
 from ...engines.base import Engine, Turn, complete
 from ...prompts import call_prompt, parse_call
-from ...tools.base import Missing, Offer, Request
+from ...tools.base import Missing, Offer, Request, Tool
+from ...tools.function import FunctionTool
 from ...tools.schema import Described
 from .. import measures
 from ..measures import Figure
 from ..sets import bfcl, sgd
+from ..spoken import Spoken
 from .report import TRAINED, Row
 
 #: A tool and the words that fill it; None if no tool was called.
 Call = tuple[str, Mapping[str, Any]] | None
 
+BY_HAND = "by hand"
 SEEN, UNSEEN = "sgd/test_seen", "sgd/test, unseen services"
+PARTS = {SEEN: "test_seen", UNSEEN: "test"}
 #: By set and measure: what must be reached, and what is aimed at.
 DEMANDS = {
     (SEEN, "call exact"): (0.78, 0.88),
@@ -40,6 +43,11 @@ DEMANDS = {
     ("bfcl/multiple", "call exact"): (0.35, 0.65),
     ("bfcl/irrelevance", "call exact"): (0.60, 0.80),
     (SEEN, "error AUROC"): (0.85, 0.92),
+    (SEEN, "ECE"): (0.05, 0.03),
+} | {
+    (f"{BY_HAND}, {language}", measure): demand
+    for language in ("en", "fr")
+    for measure, demand in (("error AUROC", (0.85, 0.92)), ("ECE", (0.05, 0.03)))
 }
 
 
@@ -47,12 +55,16 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     """One request with the tools on offer, and what is right."""
 
     data: str
+    #: The specialist, where the set has several.
+    part: str = ""
     #: Cases that are not independent of each other have the same.
     group: str
     text: str
     offers: list[Offer]
     today: dt.date
     right: Callable[[Call], bool]
+    #: Whether the model may call no tool.
+    may_refuse: bool = True
     #: Values right, said, and to be said.
     slots: Callable[[Call], tuple[int, int, int]] | None = None
 
@@ -62,16 +74,63 @@ class Answer(msgspec.Struct, frozen=True):
 
     call: Call
     confidence: float
+    joint: float
     seconds: float
 
 
-def dialogues(folder: Path, count: int, seed: int) -> list[Case]:
-    """Turns that say values, of services seen in training and of others; so many of each."""
+def by_hand(requests: Sequence[Spoken], tools: Mapping[str, Sequence[Tool]], today: dt.date) -> list[Case]:
+    """Calls of a team's own specialists, by the language and the specialist."""
+    return [
+        _spoken(request, name, tools[name], today, str(place))
+        for place, request in enumerate(requests)
+        for name in request.calls
+    ]
+
+
+def _spoken(spoken: Spoken, name: str, tools: Sequence[Tool], today: dt.date, group: str) -> Case:
+    request = Request(text=spoken.text, today=today)
+    accepted = spoken.accepted(name)
+
+    def right(call: Call) -> bool:
+        said = {key: value for key, value in (call[1] if call else {}).items() if value is not None}
+        return said.keys() == accepted.keys() and all(
+            _means(tools[0], key, said[key], accepted[key], request) for key in said
+        )
+
+    def slots(call: Call) -> tuple[int, int, int]:
+        said = {key: value for key, value in (call[1] if call else {}).items() if value is not None}
+        hits = sum(_means(tools[0], key, value, accepted.get(key, []), request) for key, value in said.items())
+        return hits, len(said), len(accepted)
+
+    return Case(
+        data=f"{BY_HAND}, {spoken.language}",
+        part=name,
+        group=group,
+        text=spoken.text,
+        offers=[offer for tool in tools if (offer := tool.offer(request))],
+        today=today,
+        right=right,
+        may_refuse=False,
+        slots=slots,
+    )
+
+
+def _means(tool: Tool, name: str, said: str, accepted: Sequence[str], request: Request) -> bool:
+    """Whether words are among the accepted, or are understood as the same value as one of them."""
+    if said.casefold() in {value.casefold() for value in accepted}:
+        return True
+    return isinstance(tool, FunctionTool) and any(tool.same(name, said, value, request) for value in accepted)
+
+
+def dialogues(folder: Path, count: int, seed: int, parts: Mapping[str, str] = PARTS) -> list[Case]:
+    """Turns that say values; of the part `test` those of services that training has not. So many of each part."""
     services = sgd.tools(folder)
     seen = {turn.service for turn in sgd.read(folder, "train")}
     made: list[Case] = []
-    for data, part, wanted in ((SEEN, "test_seen", True), (UNSEEN, "test", False)):
-        turns = [turn for turn in sgd.read(folder, part) if turn.call.args and (turn.service in seen) == wanted]
+    for data, part in parts.items():
+        turns = [
+            turn for turn in sgd.read(folder, part) if turn.call.args and not (part == "test" and turn.service in seen)
+        ]
         random.Random(f"{seed}/{data}").shuffle(turns)
         made += [_dialogue(data, services[turn.service], turn) for turn in turns[:count]]
     return made
@@ -136,16 +195,18 @@ async def answers(
     room = asyncio.Semaphore(8)
 
     async def one(case: Case) -> Answer:
-        prompt = call_prompt(case.offers, Request(text=case.text, today=case.today), adapter, may_refuse=True)
+        prompt = call_prompt(
+            case.offers, Request(text=case.text, today=case.today), adapter, may_refuse=case.may_refuse
+        )
         prompt = msgspec.structs.replace(prompt, turns=(prompt.turns[0], *shots, *prompt.turns[1:]))
         async with room:
             began = time.perf_counter()
             completion = await complete(engine, prompt)
         try:
-            call = parse_call(case.offers, completion.text, may_refuse=True)
+            call = parse_call(case.offers, completion.text, may_refuse=case.may_refuse)
         except msgspec.DecodeError:  # cut short
             call = ("", {})
-        return Answer(call, completion.confidence or 0.0, time.perf_counter() - began)
+        return Answer(call, completion.confidence or 0.0, completion.joint or 0.0, time.perf_counter() - began)
 
     return list(await asyncio.gather(*(one(case) for case in cases)))
 
@@ -164,14 +225,18 @@ def shots(folder: Path, seed: int, count: int = 3) -> list[Turn]:
 
 def usual(cases: Sequence[Case]) -> list[Answer]:
     """The first tool, and nothing said: what is most frequent in the sets."""
-    return [Answer((case.offers[0].name, {}), 1.0, 0.0) for case in cases]
+    return [Answer((case.offers[0].name, {}), 1.0, 1.0, 0.0) for case in cases]
 
 
 def rows(cases: Sequence[Case], made: Sequence[Answer], arm: str, seed: int) -> list[Row]:
     """The figures of one arm, by data set."""
     found: list[Row] = []
-    for data in dict.fromkeys(case.data for case in cases):
-        own = [(case, answer) for case, answer in zip(cases, made, strict=True) if case.data == data]
+    parts: dict[str, list[tuple[Case, Answer]]] = {}
+    for case, answer in zip(cases, made, strict=True):
+        parts.setdefault(case.data, []).append((case, answer))
+        if case.part and arm == TRAINED:
+            parts.setdefault(f"{BY_HAND}, {case.part}", []).append((case, answer))
+    for data, own in parts.items():
         groups = [case.group for case, _ in own]
         right = [case.right(answer.call) for case, answer in own]
         figures = {"call exact": measures.mean([float(each) for each in right], groups, seed)}
@@ -179,24 +244,23 @@ def rows(cases: Sequence[Case], made: Sequence[Answer], arm: str, seed: int) -> 
             hits, wholes = [2.0 * hit for hit, _, _ in slots], [float(said + true) for _, said, true in slots]
             figures["slot F1"] = measures.ratio(hits, wholes, groups, seed)
         if arm == TRAINED:
-            figures |= _confidence([answer.confidence for _, answer in own], right)
+            figures |= _confidence([answer.confidence for _, answer in own], right, seed)
             figures["seconds a call, p50"] = measures.percentile([answer.seconds for _, answer in own], 50)
         for measure, figure in figures.items():
             must, aim = DEMANDS.get((data, measure), (None, None)) if arm == TRAINED else (None, None)
-            found.append(Row(task="specialist", data=data, arm=arm, measure=measure, figure=figure, must=must, aim=aim))
+            less = measure == "ECE" or measure.startswith("seconds")
+            found.append(
+                Row(
+                    task="specialist", data=data, arm=arm, measure=measure, figure=figure, must=must, aim=aim, less=less
+                )
+            )
     return found
 
 
-def _confidence(confidence: Sequence[float], right: Sequence[bool]) -> dict[str, Figure]:
-    """How well confidence tells right from wrong; nothing where all are right or all wrong."""
-    if len(set(right)) < 2:
-        return {}
-    rng, pairs = np.random.default_rng(7), np.array(list(zip(confidence, right, strict=True)))
-    drawn = [pairs[rng.integers(0, len(pairs), len(pairs))] for _ in range(400)]
-    aurocs = [
-        measures.auroc(each[:, 0].tolist(), (each[:, 1] > 0).tolist())
-        for each in drawn
-        if 0 < each[:, 1].sum() < len(each)
-    ]
-    low, high = np.percentile(aurocs, (2.5, 97.5))
-    return {"error AUROC": Figure(measures.auroc(confidence, right), float(low), float(high), len(right))}
+def _confidence(confidence: Sequence[float], right: Sequence[bool], seed: int) -> dict[str, Figure]:
+    """How well confidence tells right from wrong, and how far it is from the share that is right."""
+    pairs = list(zip(confidence, right, strict=True))
+    figures = {"ECE": measures.drawn(measures.calibration_error, pairs, seed)}
+    if len(set(right)) == 2:
+        figures["error AUROC"] = measures.drawn(measures.auroc, pairs, seed)
+    return figures

@@ -5,46 +5,20 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from pathlib import Path
-
-import msgspec
-
-from metier.topics.errors import InvalidInput
 
 from ...engines.base import Encoder
 from .. import measures
 from ..examples import Example
 from ..measures import Figure
+from ..pairs import Pair, Plan
+from ..sets.dialogues import Joined, Parallel
 from .report import FREQUENT, NEAREST, TRAINED, Row
 
-NAME = "compounds.yaml"
 #: What the language's figures must reach, and what they aim at.
 F1, EXACT, SAME, P50_MS, P95_MS = (0.95, 0.985), (0.88, 0.95), (0.90, 0.97), (15.0, 8.0), (30.0, 15.0)
 
-#: The specialists a request needs; None for an open one.
-Plan = frozenset[str] | None
-
-
-class Pair(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The same request in both languages, and whom it needs."""
-
-    en: str
-    fr: str
-    specialists: list[str]
-    open: bool = False
-
-    @property
-    def plan(self) -> Plan:
-        """What a router should make of it."""
-        return None if self.open else frozenset(self.specialists)
-
-
-def read(folder: Path) -> list[Pair]:
-    """The pairs of a team's `evaluation` folder. Raises InvalidInput."""
-    try:
-        return msgspec.yaml.decode((folder / NAME).read_bytes(), type=list[Pair])
-    except (OSError, msgspec.DecodeError) as error:
-        raise InvalidInput(reason=f"{folder / NAME}: {error}") from error
+PARALLEL, JOINED = "X-RiSAWOZ, fr", "multi_sgd/test_seen"
+OTHER_SAME, OTHER_F1 = (0.80, 0.92), (0.90, 0.95)
 
 
 async def rows(
@@ -63,6 +37,30 @@ async def rows(
         plans = [(plan(await encoder.route(pair.en)), plan(await encoder.route(pair.fr))) for pair in pairs]
         made += _quality(pairs, arm, plans, seed)
     return made + await _latency(pairs, router)
+
+
+async def others(
+    turns: Sequence[Parallel], requests: Sequence[Joined], router: Encoder, plan: Callable[..., Plan], seed: int
+) -> list[Row]:
+    """The figures on sets of others: turns in two languages, and whole dialogues as one request each."""
+    plans = [(plan(await router.route(turn.fr)), plan(await router.route(turn.en))) for turn in turns]
+    groups = [turn.dialogue for turn in turns]
+    same = measures.mean([float(french == english) for french, english in plans], groups, seed)
+    right = measures.mean(
+        [float(french == turn.served) for (french, _), turn in zip(plans, turns, strict=True)], groups, seed
+    )
+    found = [(plan(await router.route(each.text)) or frozenset()) for each in requests]
+    hits = [2.0 * len(names & each.served) for names, each in zip(found, requests, strict=True)]
+    sizes = [float(len(names) + len(each.served)) for names, each in zip(found, requests, strict=True)]
+    rows = [
+        (PARALLEL, "same plan as in English", same, OTHER_SAME),
+        (PARALLEL, "domain right", right, (None, None)),
+        (JOINED, "set F1", measures.ratio(hits, sizes, seed=seed), OTHER_F1),
+    ]
+    return [
+        Row(task="router", data=data, arm=TRAINED, measure=measure, figure=figure, must=must, aim=aim)
+        for data, measure, figure, (must, aim) in rows
+    ]
 
 
 def _quality(pairs: Sequence[Pair], arm: str, plans: Sequence[tuple[Plan, Plan]], seed: int) -> list[Row]:

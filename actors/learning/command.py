@@ -1,0 +1,47 @@
+"""What the commands that train have in common: their options, and how a run begins."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import torch
+
+from metier.topics.errors import InvalidInput
+
+from ..engines.sources import find, parse
+
+R = TypeVar("R")
+
+
+def parser(about: str | None, base: str) -> argparse.ArgumentParser:
+    """The options of every run."""
+    made = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--base", default=base, help="the model to adapt")
+    made.add_argument("--base-directory", type=Path, help="where it lies, if not among the models that were pulled")
+    made.add_argument("--out", type=Path, required=True, help="a run that was broken off here goes on")
+    made.add_argument("--threads", type=int, default=0, help="of torch; one is best on a busy machine")
+    made.add_argument("--recipe", default="{}", help="settings that differ from the usual ones, as JSON")
+    return made
+
+
+def begun(made: argparse.ArgumentParser, arguments: Sequence[str] | None) -> Any:
+    """The options as given, with the base's directory found; progress goes to the log."""
+    options = made.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    options.base_directory = options.base_directory or find(parse(options.base))
+    return options
+
+
+def recipe(text: str, kind: type[R]) -> R:
+    """A recipe of its JSON. Raises InvalidInput."""
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except msgspec.DecodeError as error:
+        raise InvalidInput(reason=f"--recipe {text!r}: {error}") from error

@@ -1,0 +1,69 @@
+"""Requests written by hand, each in English and in French, and whom they need.
+
+A team has those it learns from in `training/compounds.yaml`, and those it is tested on in `evaluation/compounds.yaml`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from metier.topics.errors import InvalidInput
+
+from .examples import Example
+from .phrases import Split
+
+NAME = "compounds.yaml"
+#: Of the pairs to learn from, those for choosing.
+_DEV = 0.1
+
+#: The specialists a request needs; None for an open one.
+Plan = frozenset[str] | None
+
+
+class Pair(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The same request in both languages, and whom it needs."""
+
+    en: str
+    fr: str
+    specialists: tuple[str, ...]
+    open: bool = False
+
+    @property
+    def plan(self) -> Plan:
+        """What a router should make of it."""
+        return None if self.open else frozenset(self.specialists)
+
+    @property
+    def examples(self) -> list[Example]:
+        """One to learn from in each language."""
+        texts = {"en": self.en, "fr": self.fr}
+        return [
+            Example(text=text, labels=self.specialists, open=self.open, language=language, source="pairs")
+            for language, text in texts.items()
+        ]
+
+    @property
+    def split(self) -> Split:
+        """Where it belongs, by the hash of its English, so that more pairs move none of the others."""
+        place = int.from_bytes(hashlib.sha256(self.en.encode()).digest()[:4]) / 2**32
+        return "dev" if place < _DEV else "train"
+
+
+def read(folder: Path) -> list[Pair]:
+    """The pairs in a folder; none if it has no such file. Raises InvalidInput."""
+    path = folder / NAME
+    try:
+        return msgspec.yaml.decode(path.read_bytes(), type=list[Pair])
+    except FileNotFoundError:
+        return []
+    except (OSError, msgspec.DecodeError) as error:
+        raise InvalidInput(reason=f"{path}: {error}") from error
+
+
+def examples(pairs: Sequence[Pair], split: Split) -> list[Example]:
+    """Those of a split, in both languages."""
+    return [example for pair in pairs if pair.split == split for example in pair.examples]
