@@ -5,6 +5,8 @@ INSTALL := -m pip --disable-pip-version-check --quiet install
 LOCKED := $(BIN)/python $(INSTALL) --constraint constraints.txt
 # What pip has to say is shown when it fails.
 QUIETLY := >$(VENV)/install.log 2>&1 || { cat $(VENV)/install.log >&2; exit 1; }
+# The second grammar engine, without the gigabyte it would bring for GPUs.
+XGRAMMAR := xgrammar==0.2.8 apache-tvm-ffi==0.1.15.post2
 # The first of these that is new enough; or say it: make PYTHON=/path/to/python3.12
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -12,12 +14,13 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench venv models lint types package ci lock clean
+.PHONY: help demo test bench venv models grammars lint types package ci lock clean
 
 help:           ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.cluster models  ## plan a weekend in Paris with the trip team, from nothing to the itinerary
+demo: $(VENV)/.cluster  ## plan a weekend in Paris with the trip team, from nothing to the itinerary
+	@$(BIN)/metier models pull --team cluster/teams/trip/team.yaml
 	@$(BIN)/metier demo
 
 test: $(VENV)/.dev models  ## all tests, with the real broker, the real models and a local Ray (up to 8 minutes)
@@ -32,6 +35,11 @@ venv: $(VENV)/.dev .typing  ## the environment for working on Metier: .venv with
 
 models: $(VENV)/.cluster  ## fetch and convert the embedded models, once for each user (about 30 s)
 	@$(BIN)/metier models pull
+
+grammars: $(VENV)/.dev  ## llguidance and xgrammar, the second engine, on the same schemas
+	@$(BIN)/metier models pull smollm2-135m-instruct
+	@$(BIN)/python $(INSTALL) --constraint constraints.txt --no-deps $(XGRAMMAR)
+	@$(BIN)/pytest tests/grammars
 
 lint: $(VENV)/.dev  ## style, format and import rules
 	@$(BIN)/ruff check
@@ -51,7 +59,7 @@ package: $(VENV)/.dev  ## build the wheel and test it alone, in a clean environm
 	@build/clean/bin/python $(INSTALL) --constraint constraints.txt build/wheel/*.whl pytest pytest-asyncio
 	@build/clean/bin/pytest tests/package tests/unit/test_packaging.py
 
-ci:             ## what every change must pass: test, lint, types, package
+ci:             ## what every change must pass: test, grammars, lint, types, package
 	@bash .ci/run
 
 lock:           ## refresh constraints.txt: the newest versions that fit, in an environment of their own

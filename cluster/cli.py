@@ -120,15 +120,15 @@ def _dead_commands(commands: Any) -> None:
 
 def _model_commands(commands: Any) -> None:
     command = _add(commands, "models", models.list_, "which models are here, and getting them")
-    command.add_argument("--team", metavar="FILE", help="also the models of this team file")
+    command.add_argument("--team", metavar="FILE", help="the models of this team file")
     _json(command)
     verbs = command.add_subparsers(metavar="list|pull")
     verb = _add(verbs, "list", models.list_, "list them (the default)")
-    verb.add_argument("--team", metavar="FILE", default=argparse.SUPPRESS, help="also the models of this team file")
+    verb.add_argument("--team", metavar="FILE", default=argparse.SUPPRESS, help="the models of this team file")
     _json(verb, inherited=True)
     verb = _add(verbs, "pull", models.pull, "download, check and convert what is missing")
     verb.add_argument("names", nargs="*", metavar="NAME", help="default: all")
-    verb.add_argument("--team", metavar="FILE", default=argparse.SUPPRESS, help="also the models of this team file")
+    verb.add_argument("--team", metavar="FILE", default=argparse.SUPPRESS, help="the models of this team file")
     _json(verb, inherited=True)
 
 
@@ -143,10 +143,14 @@ def _learning_commands(commands: Any) -> None:
     command.add_argument(
         "--adapter", default="general-tools", metavar="NAME", help="one that is shipped, one of the team's, or a folder"
     )
+    command.add_argument("--spans", type=Path, metavar="DIR", help="an encoder of `metier train spans` to compare with")
     command.add_argument("--sample", type=int, default=0, metavar="N", help="of each set; default: all")
     command.add_argument("--quick", action="store_true", help="without the model that was not trained")
     command.add_argument("--seed", type=int, default=7)
     command.add_argument("--out", type=Path, metavar="FILE", help="store the figures here, as JSON")
+    command.add_argument(
+        "--errors", type=Path, metavar="FILE", help="add the wrong calls to this file, one JSON a line"
+    )
     command.add_argument("--check", action="store_true", help="exit status 1 if a figure misses what it must reach")
     _json(command)
 

@@ -7,6 +7,7 @@ model is free to choose.
 
 from __future__ import annotations
 
+import importlib
 import json
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -122,19 +123,17 @@ class XGrammar:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, vocabulary: int, model: str) -> None:
         try:
-            import xgrammar
+            self._library = importlib.import_module("xgrammar")
         except ModuleNotFoundError as error:
             raise EngineFailed(model=model, reason="its grammar is xgrammar: pip install xgrammar") from error
         self._model = model
         self._tokenizer = tokenizer
         self._vocabulary = vocabulary
-        about = xgrammar.TokenizerInfo.from_huggingface(tokenizer, vocab_size=vocabulary)
-        self._compiler = xgrammar.GrammarCompiler(about, max_threads=1, cache_enabled=False)
+        about = self._library.TokenizerInfo.from_huggingface(tokenizer, vocab_size=vocabulary)
+        self._compiler = self._library.GrammarCompiler(about, max_threads=1, cache_enabled=False)
 
     def compile(self, schema: dict[str, Any]) -> Matcher:
         """A matcher for compact JSON with keys in the schema's order. Raises EngineFailed if it cannot be made."""
-        import xgrammar
-
         try:
             grammar = self._compiler.compile_json_schema(
                 json.dumps(schema), any_whitespace=False, separators=(",", ":"), strict_mode=True
@@ -144,7 +143,7 @@ class XGrammar:
             raise EngineFailed(
                 model=self._model, reason=f"the JSON Schema cannot be made a grammar: {reason}"
             ) from error
-        matcher = xgrammar.GrammarMatcher(grammar, terminate_without_stop_token=True)
+        matcher = self._library.GrammarMatcher(grammar, terminate_without_stop_token=True)
         return _XMatcher(matcher, self._tokenizer, self._vocabulary, self._model)
 
 

@@ -205,10 +205,14 @@ def run(
     out: Path,
     recipe: Recipe,
     start: Path | None,
+    told: str = "",
     source: str = "lessons of the team's own sentences and sample data",
     licence: str = "Apache-2.0",
 ) -> None:
-    """Trains on lessons, and writes the adapter with its manifest; `source` and `licence` are those of the lessons."""
+    """Trains on lessons, and writes the adapter with its manifest.
+
+    `told` is the command that does the same again; `source` and `licence` are those of the lessons.
+    """
     tokenizer = AutoTokenizer.from_pretrained(directory)
     plan = packs([tokens(tokenizer, lesson) for lesson in given], recipe.pack, recipe.seed)
     plan = plan[: recipe.steps or None]
@@ -222,6 +226,7 @@ def run(
         base,
         recipe,
         begun,
+        command=told,
         data=[described],
         steps=len(plan),
         tokens=sum(each.ids.numel() for each in plan),
@@ -243,7 +248,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     recipe = command.recipe(options.recipe, Recipe)
     given = taught(options.team, recipe, options.lessons, options.data)
     about = (f"lessons of {options.lessons}", options.licence) if options.lessons else ()
-    run(options.base, options.base_directory, given, options.out, recipe, options.start, *about)
+    told = command.again("adapter", options)
+    run(options.base, options.base_directory, given, options.out, recipe, options.start, told, *about)
 
 
 if __name__ == "__main__":

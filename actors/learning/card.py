@@ -32,6 +32,10 @@ def text(manifest: Manifest) -> str:
             "The test is of the same making as what was learned from, so real requests do worse. Where sentences are",
             "made from templates, no template, and no city or title of that language, is in both.",
             "",
+            *(
+                ["To train it again (DIR holds the public sets):", "", f"    {manifest.command}", ""]
+                * bool(manifest.command)
+            ),
             "## Held-out figures",
             "",
             *(f"- {name}: {value:g}" for name, value in manifest.metrics.items()),

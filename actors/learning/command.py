@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -45,3 +46,16 @@ def recipe(text: str, kind: type[R]) -> R:
         return msgspec.json.decode(text, type=kind)
     except msgspec.DecodeError as error:
         raise InvalidInput(reason=f"--recipe {text!r}: {error}") from error
+
+
+def again(what: str, options: Any) -> str:
+    """The command that trains the same once more; DIR and OUT stand for folders of whoever does it."""
+    said = {name: value for name, value in vars(options).items() if value and name not in _PLACES}
+    told = " ".join(f"--{name} {shlex.quote(str(value))}" for name, value in sorted(said.items()))
+    data = f" --data {_DATA.get(what, 'DIR')}" if getattr(options, "data", None) else ""
+    return f"metier train {what} {told}{data} --out OUT"
+
+
+#: Options that say where something lies on one machine.
+_PLACES = ("base_directory", "data", "out")
+_DATA = {"intents": "DIR/routing", "adapter": "DIR/sgd"}

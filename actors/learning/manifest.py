@@ -36,6 +36,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     base: str
     seed: int
     data: list[Data]
+    #: The command that trains the same once more.
+    command: str = ""
     #: The settings of the run.
     recipe: dict[str, Any]
     steps: int

@@ -23,7 +23,7 @@ from .asks import Asks
 from .examples import OPEN, Example, Phrasebook, generate, public
 from .heads import Tuning
 from .scores import fit_temperature, fit_thresholds, metrics
-from .sets import sgd
+from .sets import dialogues, sgd
 
 #: Of the requests: for one specialist, for two, whole trips, open ones.
 WEIGHTS = {"1": 0.34, "2": 0.12, "3+": 0.24, OPEN: 0.3}
@@ -64,6 +64,8 @@ class Recipe(Tuning, frozen=True, kw_only=True):
     #: at hand.
     public: int = 2_200
     said: int = 150
+    #: Whole dialogues of that set over several services, read as one request each.
+    dialogues: int = 0
     #: Each of dev and test.
     held_out: int = 800
 
@@ -94,14 +96,26 @@ def sets(team: Path, book: Phrasebook, recipe: Recipe, folder: Path | None) -> S
         tests.setdefault(f"dev.{example.language}", []).append(example)
     described = [manifest.data(f"{team.name}/training", own, "Apache-2.0")]
     learned = own
+    if folder is not None and recipe.dialogues:
+        more = _dialogues(folder / "multi_sgd", recipe.dialogues, seed)
+        described.append(manifest.data("Schema-Guided Dialogue train, over several services", more, "CC BY-SA 4.0"))
+        learned = learned + more
     if folder is not None:
         routing = folder / "routing"
         extra = _sample(routing / "train.jsonl", recipe.public, seed)
         described.append(manifest.data("CLINC150 train, sampled", extra, "CC BY 3.0"))
-        learned = own + extra
+        learned = learned + extra
         dev = dev + _sample(routing / "val.jsonl", recipe.held_out // 2, seed)
         tests["clinc150"] = _sample(routing / "test.jsonl", recipe.held_out, seed)
     return Sets(train=learned, dev=dev, tests=tests, described=described)
+
+
+def _dialogues(folder: Path, count: int, seed: int) -> list[Example]:
+    found = dialogues.joined(folder, "train")
+    return [
+        Example(text=each.text, labels=tuple(sorted(each.served)), language="en", source="multi_sgd")
+        for each in random.Random(f"{seed}/dialogues").sample(found, min(count, len(found)))
+    ]
 
 
 def _sample(path: Path, count: int, seed: int) -> list[Example]:
@@ -114,7 +128,9 @@ def _sample(path: Path, count: int, seed: int) -> list[Example]:
     return rng.sample(served, few) + rng.sample(others, min(len(others), count - few))
 
 
-def run(team: Path, base: str, directory: Path, out: Path, recipe: Recipe, folder: Path | None = None) -> None:
+def run(
+    team: Path, base: str, directory: Path, out: Path, recipe: Recipe, folder: Path | None = None, told: str = ""
+) -> None:
     """Makes the examples, trains, tunes on dev, tests, and writes everything with its manifest."""
     book = Phrasebook.read(team / "training", routing=recipe.routes)
     made = sets(team, book, recipe, folder)
@@ -128,19 +144,7 @@ def run(team: Path, base: str, directory: Path, out: Path, recipe: Recipe, folde
         out,
         (base, recipe, made.described),
     )
-    dev = fit_temperature(heads.score(router, made.dev))
-    heads.centre(router, thresholds := fit_thresholds(dev), dev)
-    about = Heads(
-        labels=list(labels),
-        version=f"{dt.datetime.now(dt.UTC):%Y-%m-%d}",
-        base_sha256=parse(base).sha256,
-        prefix=recipe.prefix,
-        layers=recipe.layers,
-        scale=recipe.scale,
-        temperature=dev.temperature,
-        open_temperature=dev.open_temperature,
-        thresholds=dict.fromkeys(thresholds, 0.5),
-    )
+    about = _fitted(router, made.dev, base)
     heads.write(router, out, base, about)
     found = {name: heads.score(router, examples) for name, examples in made.tests.items()}
     manifest.Manifest.of(
@@ -148,11 +152,29 @@ def run(team: Path, base: str, directory: Path, out: Path, recipe: Recipe, folde
         base,
         recipe,
         begun,
+        command=told,
         data=made.described,
         steps=steps,
         metrics={key: value for name, each in found.items() for key, value in metrics(each, about, name).items()},
     ).write(out)
     card.write(manifest.read(out), out)
+
+
+def _fitted(router: heads.Router, dev: Sequence[Example], base: str) -> Heads:
+    """Temperatures and thresholds that are best on dev; the thresholds go into the biases."""
+    scores = fit_temperature(heads.score(router, dev))
+    heads.centre(router, thresholds := fit_thresholds(scores), scores)
+    return Heads(
+        labels=list(router.labels),
+        version=f"{dt.datetime.now(dt.UTC):%Y-%m-%d}",
+        base_sha256=parse(base).sha256,
+        prefix=router.tuning.prefix,
+        layers=router.tuning.layers,
+        scale=router.tuning.scale,
+        temperature=scores.temperature,
+        open_temperature=scores.open_temperature,
+        thresholds=dict.fromkeys(thresholds, 0.5),
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -162,7 +184,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, help="folder of public sets: routing (CLINC150) and sgd are used")
     options = command.begun(parser, arguments)
     recipe = command.recipe(options.recipe, Recipe)
-    run(options.team, options.base, options.base_directory, options.out, recipe, options.data)
+    told = command.again("router", options)
+    run(options.team, options.base, options.base_directory, options.out, recipe, options.data, told)
 
 
 if __name__ == "__main__":

@@ -97,8 +97,8 @@ class Tool(Protocol):
         ...
 
 
-#: A sign of money stands apart, and a hyphen parts: "30 €" and "Nantes-Lisbon" have two words each.
-_WORD = re.compile(r"\w+(?:[.:,/&]\w+)*|[€$£%]")
+#: A sign of money stands apart, and a hyphen or a slash parts: "30 €" and "Nantes-Lisbon" have two words each.
+_WORD = re.compile(r"\w+(?:[.:,&]\w+)*|[€$£%]")
 
 
 def spans(text: str, longest: int = 8) -> list[str]:

@@ -148,6 +148,7 @@ async def specialist(team: Team, options: Namespace, used: Used) -> list[Row]:
         if known:
             cases = calls.by_hand(known, tools, _TODAY)
             rows += await _arms(team, _adapter(team, adapter), cases, options, used)
+            rows += _pointed(cases, options, used) if options.spans else []
     if options.data is not None:
         count = options.sample or 10_000
         cases = calls.dialogues(options.data / "sgd", count, options.seed)
@@ -171,10 +172,34 @@ async def _arms(team: Team, adapter: Path, cases: Sequence[Case], options: Names
         if options.data is not None and not options.quick:
             shots = calls.shots(options.data / "sgd", options.seed)
             rows += calls.rows(cases, await calls.answers(engine, None, cases, shots), BASE, options.seed)
-        rows += calls.rows(cases, await calls.answers(engine, adapter.name, cases), TRAINED, options.seed)
+        made = await calls.answers(engine, adapter.name, cases)
+        rows += calls.rows(cases, made, TRAINED, options.seed)
+        if options.errors:
+            with options.errors.open("ab") as file:
+                file.writelines(msgspec.json.encode(each) + b"\n" for each in calls.wrong(cases, made))
+        if cases[0].part:
+            few = cases[:: max(1, len(cases) // 30)]
+            rows.append(calls.latency(await calls.answers(engine, adapter.name, few, at_once=1), TRAINED, options.seed))
     finally:
         await engine.close()
     return rows
+
+
+def _pointed(cases: Sequence[Case], options: Namespace, used: Used) -> list[Row]:
+    """The figures of an encoder that points at the words of arguments."""
+    import torch
+
+    from metier.actors.engines.dtypes import dtype_of
+    from metier.actors.engines.sources import find, parse
+    from metier.actors.learning import manifest, spans
+    from metier.actors.learning.evaluation import calls
+    from metier.actors.learning.evaluation.report import SPANS
+
+    used["spans"] = options.spans
+    torch.set_num_threads(1)
+    base = find(parse(manifest.read(options.spans).base))
+    made = spans.answers(spans.load(base, options.spans, getattr(torch, dtype_of("cpu"))), cases)
+    return [*calls.rows(cases, made, SPANS, options.seed), calls.latency(made, SPANS, options.seed)]
 
 
 def _engine(team: Team, adapter: Path) -> Engine:

@@ -57,9 +57,9 @@ def list_(options: Namespace) -> int:
 
 
 def pull(options: Namespace) -> int:
-    """Gets the models named, or all; what is ready is left alone. It blocks: nothing else runs in this process."""
+    """Gets the models named, else those of `--team`, else all; what is ready is left alone. It blocks this process."""
     known = _known(options)
-    wanted = {name: _find(known, name) for name in options.names} if options.names else known
+    wanted = {name: _find(known, name) for name in options.names} or _of_team(options) or known
     screen = console(stderr=options.json)
     for name, source in wanted.items():
         if screen.is_terminal:
@@ -72,16 +72,18 @@ def pull(options: Namespace) -> int:
 
 
 def _known(options: Namespace) -> dict[str, sources.Source]:
-    known = dict(sources.KNOWN)
-    if options.team:
-        team = teams.read(options.team)
-        for model in team.models.values():
-            if model.source:
-                text = team.path(model.source) if model.source.startswith(("./", "../")) else model.source
-                source = sources.parse(text)
-                if source not in known.values():
-                    known[model.source] = source
-    return known
+    new = {name: source for name, source in _of_team(options).items() if source not in sources.KNOWN.values()}
+    return {**sources.KNOWN, **new}
+
+
+def _of_team(options: Namespace) -> dict[str, sources.Source]:
+    """The models of the team file, if one is named."""
+    if not options.team:
+        return {}
+    team = teams.read(options.team)
+    named = [model.source for model in team.models.values() if model.source]
+    paths = {name: team.path(name) if name.startswith(("./", "../")) else name for name in named}
+    return {name: sources.parse(path) for name, path in paths.items()}
 
 
 def _find(known: dict[str, sources.Source], name: str) -> sources.Source:

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from metier.actors.engines.base import complete
+from metier.actors.engines.encoder import EncoderSettings, RouterEncoder
 from metier.actors.engines.transformers import TransformersEngine, TransformersSettings
 from metier.actors.learning.evaluation.report import TRAINED, Report
 from metier.actors.prompts import call_prompt, parse_call
@@ -20,6 +21,7 @@ from metier.actors.tools.schema import Described
 from metier.cluster import cli, teams
 
 GENERAL = Path(teams.__path__[0]) / "general-tools"
+INTENTS = Path(teams.__path__[0]) / "intents"
 TEXT = {"type": "string"}
 FERRIES = [
     Described(
@@ -36,17 +38,50 @@ FERRIES = [
 ]
 
 
-def test_the_router_plans_as_well_as_it_is_said_to(tmp_path: Path) -> None:
+def measured(tmp_path: Path, *arguments: str) -> dict[tuple[str, str], float]:
+    """What `metier eval` finds of the trained models, by set and measure."""
     out = tmp_path / "report.json"
-
-    assert 0 == cli.run(["eval", "router", "--sample", "60", "--out", str(out)])
-
+    assert 0 == cli.run(["eval", *arguments, "--out", str(out)])
     report = msgspec.json.decode(out.read_bytes(), type=Report)
-    found = {(row.data, row.measure): row.figure.value for row in report.rows if row.arm == TRAINED}
+    return {(row.data, row.measure): row.figure.value for row in report.rows if row.arm == TRAINED}
+
+
+def test_the_router_plans_as_well_as_it_is_said_to(tmp_path: Path) -> None:
+    found = measured(tmp_path, "router", "--sample", "60")
     assert found["by hand, en", "set F1"] >= 0.89
     assert found["by hand, en", "whole set exact"] >= 0.68
     assert found["by hand, fr", "set F1"] >= 0.84
     assert found["by hand, fr", "whole set exact"] >= 0.53
+    assert found["by hand, fr", "same plan as in English"] >= 0.68
+
+
+def test_specialists_call_as_well_as_they_are_said_to(tmp_path: Path) -> None:
+    found = measured(tmp_path, "specialist", "--sample", "60")
+    assert found["by hand, en", "slot F1"] >= 0.75
+    assert found["by hand, en", "call exact"] >= 0.4
+
+
+def test_the_whole_team_plans_trips_with_nothing_made_up(tmp_path: Path) -> None:
+    found = measured(tmp_path, "team", "--sample", "4")
+    assert 0 == found["generated trips", "ungrounded facts an itinerary"]
+    assert found["generated trips", "every check passed"] >= 0.5
+
+
+@pytest.mark.parametrize(
+    ("text", "intent"),
+    [
+        ("how much money is in my checking account", "balance"),
+        ("wake me up at seven tomorrow", "alarm"),
+        ("how many legs does an octopus have", None),
+    ],
+)
+async def test_the_heads_tell_150_intents_and_what_has_none(minilm: Path, text: str, intent: str | None) -> None:
+    encoder = RouterEncoder(EncoderSettings(path=str(minilm), heads=str(INTENTS), name="intents"))
+    await encoder.load()
+    routing = await encoder.route(text)
+    await encoder.close()
+    known = max(routing.specialists, key=routing.specialists.__getitem__)
+    assert intent == (known if routing.open < 0.5 else None)
 
 
 @pytest.mark.parametrize(

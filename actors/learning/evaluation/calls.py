@@ -63,6 +63,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     offers: list[Offer]
     today: dt.date
     right: Callable[[Call], bool]
+    #: What is right, for people.
+    wanted: Any = None
     #: Whether the model may call no tool.
     may_refuse: bool = True
     #: Values right, said, and to be said.
@@ -110,6 +112,7 @@ def _spoken(spoken: Spoken, name: str, tools: Sequence[Tool], today: dt.date, gr
         offers=[offer for tool in tools if (offer := tool.offer(request))],
         today=today,
         right=right,
+        wanted=accepted,
         may_refuse=False,
         slots=slots,
     )
@@ -149,6 +152,7 @@ def _dialogue(data: str, tools: Sequence[Described], turn: sgd.Turn) -> Case:
         offers=sgd.offers(tools, turn.text),
         today=sgd.TODAY,
         right=lambda call: sgd.right(turn, call),
+        wanted=(turn.call.intent, turn.call.args),
         slots=slots,
     )
 
@@ -185,14 +189,15 @@ def _function(case: bfcl.Case) -> Case:
         offers=[tool.offer(request) for tool in tools.values()],
         today=today,
         right=right,
+        wanted=case.accepted,
     )
 
 
 async def answers(
-    engine: Engine, adapter: str | None, cases: Sequence[Case], shots: Sequence[Turn] = ()
+    engine: Engine, adapter: str | None, cases: Sequence[Case], shots: Sequence[Turn] = (), at_once: int = 8
 ) -> list[Answer]:
-    """What a model calls, eight cases at a time. `shots` are turns it reads before each."""
-    room = asyncio.Semaphore(8)
+    """What a model calls. `shots` are turns it reads before each case."""
+    room = asyncio.Semaphore(at_once)
 
     async def one(case: Case) -> Answer:
         prompt = call_prompt(
@@ -245,7 +250,6 @@ def rows(cases: Sequence[Case], made: Sequence[Answer], arm: str, seed: int) -> 
             figures["slot F1"] = measures.ratio(hits, wholes, groups, seed)
         if arm == TRAINED:
             figures |= _confidence([answer.confidence for _, answer in own], right, seed)
-            figures["seconds a call, p50"] = measures.percentile([answer.seconds for _, answer in own], 50)
         for measure, figure in figures.items():
             must, aim = DEMANDS.get((data, measure), (None, None)) if arm == TRAINED else (None, None)
             less = measure == "ECE" or measure.startswith("seconds")
@@ -255,6 +259,22 @@ def rows(cases: Sequence[Case], made: Sequence[Answer], arm: str, seed: int) -> 
                 )
             )
     return found
+
+
+def wrong(cases: Sequence[Case], made: Sequence[Answer]) -> list[dict[str, Any]]:
+    """What was answered wrong, beside what is right: to be read."""
+    return [
+        {"data": case.data, "text": case.text, "wanted": case.wanted, "said": answer.call, "sure": answer.confidence}
+        for case, answer in zip(cases, made, strict=True)
+        if not case.right(answer.call)
+    ]
+
+
+def latency(made: Sequence[Answer], arm: str, seed: int) -> Row:
+    """How long one call takes of a warm model that has nothing else to do."""
+    figure = measures.percentile([answer.seconds for answer in made], 50, seed)
+    row = Row(task="specialist", data="one call, warm", arm=arm, measure="seconds, p50", figure=figure, less=True)
+    return msgspec.structs.replace(row, must=1.2, aim=0.5) if arm == TRAINED else row
 
 
 def _confidence(confidence: Sequence[float], right: Sequence[bool], seed: int) -> dict[str, Figure]:

@@ -15,6 +15,8 @@ from ..measures import Figure
 
 #: The arms, from the one that knows nothing to ours.
 FREQUENT, NEAREST, BASE, TRAINED = "most frequent", "nearest neighbour", "base, few-shot", "trained"
+#: The cheaper way to make calls: `spans.py`.
+SPANS = "encoder, spans"
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
