@@ -59,12 +59,14 @@ class _Shared:
         """The engine behind a name; opening and closing it is not its actors' business."""
         if name not in self._models:
             self._models[name] = models.engine(self._team, name)
-        return _Kept(self._models[name])
+        kept: Any = _Kept(self._models[name])
+        return kept  # type: ignore[no-any-return]
 
     def encoder(self, name: str) -> Encoder:
         """The same for a router's encoder."""
         self._models[name] = models.encoder(self._team, name)
-        return _Kept(self._models[name])
+        kept: Any = _Kept(self._models[name])
+        return kept  # type: ignore[no-any-return]
 
     async def load(self) -> None:
         """Loads them all."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import json
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from metier.topics.errors import EngineFailed
@@ -188,4 +189,8 @@ class _XMatcher:
         return bool(trial.accept_token(token) and trial.is_terminated())
 
 
-GRAMMARS = {"llguidance": LlGuidance, "xgrammar": XGrammar}
+#: The engines, by the name a team file uses.
+GRAMMARS: dict[str, Callable[[PreTrainedTokenizerBase, int, str], Grammar]] = {
+    "llguidance": LlGuidance,
+    "xgrammar": XGrammar,
+}

@@ -23,6 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional
 from transformers import AutoTokenizer, BertModel
 
+from ..engines.dtypes import dtype_of
 from ..engines.encoder import shortened
 from . import card, command, descent, manifest, spoken
 from .adapter import as_peft_reads, save
@@ -174,8 +175,10 @@ def adapt(base: Path, recipe: Recipe) -> Pointer:
         return Pointer(get_peft_model(encoder, lora), AutoTokenizer.from_pretrained(base))
 
 
-def load(base: Path, folder: Path, dtype: torch.dtype = torch.float32) -> Pointer:
-    """A pointer that was trained, its adapter merged in."""
+def load(base: Path, folder: Path) -> Pointer:
+    """A pointer that was trained, its adapter merged in; it runs on one thread, in what the processor multiplies."""
+    torch.set_num_threads(1)
+    dtype = getattr(torch, dtype_of("cpu"))
     recipe = msgspec.convert(manifest.read(folder).recipe, Recipe)
     encoder = shortened(BertModel.from_pretrained(base, add_pooling_layer=False, dtype=torch.float32), recipe.layers)
     merged: Any = PeftModel.from_pretrained(encoder, folder / "adapter")

@@ -187,18 +187,14 @@ async def _arms(team: Team, adapter: Path, cases: Sequence[Case], options: Names
 
 def _pointed(cases: Sequence[Case], options: Namespace, used: Used) -> list[Row]:
     """The figures of an encoder that points at the words of arguments."""
-    import torch
-
-    from metier.actors.engines.dtypes import dtype_of
     from metier.actors.engines.sources import find, parse
     from metier.actors.learning import manifest, spans
     from metier.actors.learning.evaluation import calls
     from metier.actors.learning.evaluation.report import SPANS
 
     used["spans"] = options.spans
-    torch.set_num_threads(1)
     base = find(parse(manifest.read(options.spans).base))
-    made = spans.answers(spans.load(base, options.spans, getattr(torch, dtype_of("cpu"))), cases)
+    made = spans.answers(spans.load(base, options.spans), cases)
     return [*calls.rows(cases, made, SPANS, options.seed), calls.latency(made, SPANS, options.seed)]
 
 

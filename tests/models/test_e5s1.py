@@ -61,7 +61,8 @@ def file(tmp_path: Path) -> Path:
         data += body
     path = tmp_path / "model.bin"
     path.write_bytes(head + directory + data)
-    np.savez(tmp_path / "truth.npz", **{name: values for name, (_, values) in tensors.items()})
+    truth: Any = {name: values for name, (_, values) in tensors.items()}
+    np.savez(tmp_path / "truth.npz", **truth)
     return path
 
 
