@@ -23,6 +23,7 @@ _ITEMS_LIMIT = 16
 
 #: Formats of texts that are words of the request, and what code understands them as.
 _SPOKEN: dict[str | None, type] = {None: str, "date": dt.date}
+_NUMBERS: dict[str, type] = {"integer": int, "number": float}
 _SHORT = {"integer": "int", "boolean": "bool", "number": "number"}
 
 
@@ -110,7 +111,8 @@ def _understood(schema: dict[str, Any], said: Any, request: Request) -> Any:
     if isinstance(said, dict) and schema.get("properties"):
         parts = schema["properties"]
         return {name: _understood(parts[name], each, request) for name, each in said.items() if each is not None}
-    kind = _spoken(schema)
+    # An engine without a grammar may say a number in words.
+    kind = _spoken(schema) or (_NUMBERS.get(str(schema.get("type"))) if isinstance(said, str) else None)
     return said if kind is None else builtins(values.understand(kind, said, request))
 
 

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from metier.actors.tools.base import Missing, Request, spans
+from metier.actors.tools.base import Missing, Request, marked, spans
 from metier.actors.tools.mcp import McpServer, McpTool, connect
 from metier.topics.errors import InvalidTeam, InvalidValue, ToolFailed
 
@@ -46,15 +46,22 @@ async def server_pid(tools: Tools) -> int:
 
 
 async def test_an_offer_shows_signature_and_first_sentence(tools: Tools) -> None:
-    assert tools["borrow"].offer(REQUEST).brief == ("borrow(title, due, copies?, branch?) - Lends a book until a day.")
+    assert tools["borrow"].offer(REQUEST).brief == (
+        "borrow(title, due, copies?: int, branch?: north|south) - Lends a book until a day."
+    )
 
 
-async def test_an_offer_asks_for_words_of_the_request_or_null(tools: Tools) -> None:
+async def test_an_offer_asks_for_words_and_numbers_of_the_request_or_null(tools: Tools) -> None:
     schema = tools["borrow"].offer(REQUEST).schema
-    words = {"enum": [None, *spans(REQUEST.text)]}
+    words = {"enum": list(dict.fromkeys([None, *spans(REQUEST.text), *marked(REQUEST.text)]))}
     assert schema == {
         "type": "object",
-        "properties": {"title": words, "due": words, "copies": words, "branch": {"enum": [None, "north", "south"]}},
+        "properties": {
+            "title": words,
+            "due": words,
+            "copies": {"enum": [None, 2]},
+            "branch": {"enum": [None, "north", "south"]},
+        },
         "required": ["title", "due", "copies", "branch"],
         "additionalProperties": False,
     }
