@@ -58,7 +58,7 @@ class Recipe(Tuning, frozen=True, kw_only=True):
     routes: bool = False
     #: Requests joined of asks, where the team has asks.
     asks: int = 5_000
-    #: How often the team's requests written by hand are seen in each epoch, where it has any.
+    #: How often the team's requests written by hand are seen in each epoch, where it has any; 0 leaves them aside.
     pairs: int = 1
     #: Of CLINC150, and of what people say first in the Schema-Guided Dialogue set for each specialist, where they are
     #: at hand.
@@ -85,7 +85,7 @@ def sets(team: Path, book: Phrasebook, recipe: Recipe, folder: Path | None) -> S
     asks = Asks.read(team / "training", book.team)
     if folder is not None:
         asks = asks.with_english(sgd.asks(folder / "sgd", DOMAINS, recipe.said, seed))
-    written = pairs.read(team / "training")
+    written = pairs.read(team / "training") if recipe.pairs else []
     own = generate(book, recipe.requests, "train", seed, WEIGHTS) + asks.requests(recipe.asks, "train", seed)
     own += pairs.examples(written, "train") * recipe.pairs
     dev = generate(book, recipe.held_out, "dev", seed, WEIGHTS) + asks.requests(recipe.held_out, "dev", seed)

@@ -77,7 +77,7 @@ def test_the_loss_falls(slm: Path, given: list[Lesson], tmp_path: Path) -> None:
 
 
 async def test_a_router_is_trained_saved_and_served(minilm: Path, book: Phrasebook, tmp_path: Path) -> None:
-    recipe = router.Recipe(seed=1, requests=240, asks=12, held_out=40, rank=2, epochs=1)
+    recipe = router.Recipe(seed=1, requests=240, asks=12, pairs=0, held_out=40, rank=2, epochs=1)
     router.run(TEAM, "all-minilm-l6-v2", minilm, tmp_path / "router", recipe)
     encoder = RouterEncoder(EncoderSettings(path=str(minilm), heads=str(tmp_path / "router"), name="MiniLM"))
     await encoder.load()
