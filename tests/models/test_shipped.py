@@ -55,17 +55,6 @@ def test_the_router_plans_as_well_as_it_is_said_to(tmp_path: Path) -> None:
     assert found["by hand, fr", "same plan as in English"] >= 0.7
 
 
-def test_specialists_call_as_well_as_they_are_said_to(tmp_path: Path) -> None:
-    found = measured(tmp_path, "specialist", "--sample", "16")
-    assert found["by hand, en", "slot F1"] >= 0.6
-    assert found["by hand, en", "call exact"] >= 0.3
-
-
-def test_the_whole_team_plans_trips_with_nothing_made_up(tmp_path: Path) -> None:
-    found = measured(tmp_path, "team", "--sample", "2")
-    assert 0 == found["generated trips", "ungrounded facts an itinerary"]
-
-
 @pytest.mark.parametrize(
     ("text", "intent"),
     [
