@@ -181,7 +181,8 @@ def load(base: Path, folder: Path) -> Pointer:
     dtype = getattr(torch, dtype_of("cpu"))
     recipe = msgspec.convert(manifest.read(folder).recipe, Recipe)
     encoder = shortened(BertModel.from_pretrained(base, add_pooling_layer=False, dtype=torch.float32), recipe.layers)
-    merged: Any = PeftModel.from_pretrained(encoder, folder / "adapter")
+    with as_peft_reads():
+        merged: Any = PeftModel.from_pretrained(encoder, folder / "adapter")
     pointer = Pointer(merged.merge_and_unload().to(dtype), AutoTokenizer.from_pretrained(base))
     weights: Mapping[str, torch.Tensor] = load_file(folder / _WEIGHTS)
     pointer.heads.load_state_dict(dict(weights))
