@@ -8,7 +8,7 @@ import hashlib
 import logging
 import tempfile
 from argparse import Namespace
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +45,7 @@ def evaluate(options: Namespace) -> int:
     team = teams.read(options.team or TRIP)
     chosen = [options.what] if options.what != "all" else [name for name in TASKS if options.data or name not in PUBLIC]
     used: Used = {}
-    rows = [row for name in chosen for row in asyncio.run(_task(name, team, options, used))]
+    rows = [row for name in chosen for row in asyncio.run(TASKS[name](team, options, used))]
     command = " ".join(["metier", "eval", options.what, *(["--sample", str(options.sample)] if options.sample else [])])
     report = Report.of(command, options.seed, {name: _hash(folder) for name, folder in used.items()}, rows)
     if options.out:
@@ -55,10 +55,6 @@ def evaluate(options: Namespace) -> int:
     else:
         console().print(markdown(report), markup=False, soft_wrap=True)
     return 0 if not options.check or all(row.met is not False for row in rows) else 1
-
-
-async def _task(name: str, team: Team, options: Namespace, used: Used) -> list[Row]:
-    return await TASKS[name](team, options, used)
 
 
 async def router(team: Team, options: Namespace, used: Used) -> list[Row]:
@@ -219,7 +215,7 @@ async def whole(team: Team, options: Namespace, used: Used) -> list[Row]:
             return found
 
 
-Task = Callable[[Team, Namespace, Used], Awaitable[list["Row"]]]
+Task = Callable[[Team, Namespace, Used], Coroutine[Any, Any, list["Row"]]]
 TASKS: Mapping[str, Task] = {"router": router, "intents": intents, "specialist": specialist, "team": whole}
 #: Those that need public sets.
 PUBLIC = ("intents",)

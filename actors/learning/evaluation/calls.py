@@ -252,7 +252,7 @@ def rows(cases: Sequence[Case], made: Sequence[Answer], arm: str, seed: int) -> 
             figures |= _confidence([answer.confidence for _, answer in own], right, seed)
         for measure, figure in figures.items():
             must, aim = DEMANDS.get((data, measure), (None, None)) if arm == TRAINED else (None, None)
-            less = measure == "ECE" or measure.startswith("seconds")
+            less = measure == "ECE"
             found.append(
                 Row(
                     task="specialist", data=data, arm=arm, measure=measure, figure=figure, must=must, aim=aim, less=less

@@ -6,7 +6,6 @@ Dialogue set (Rastogi et al., arXiv 1909.05855) the dialogues over several servi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -42,7 +41,7 @@ class Parallel(msgspec.Struct, frozen=True):
     @property
     def served(self) -> frozenset[str] | None:
         """Who serves all it is about; None if somebody is lacking."""
-        return _all(self.domains)
+        return frozenset(SERVED[name] for name in self.domains) if SERVED.keys() >= set(self.domains) else None
 
 
 class _Node(msgspec.Struct, frozen=True):
@@ -71,10 +70,6 @@ def parallel(folder: Path) -> list[Parallel]:
 def joined(folder: Path, part: str) -> list[Joined]:
     """The dialogues of a part that need somebody of a trip team. Raises InvalidInput."""
     return [each for each in _read(folder / f"{part}.jsonl", Joined) if each.served]
-
-
-def _all(domains: list[str], names: Mapping[str, str] = SERVED) -> frozenset[str] | None:
-    return frozenset(names[domain] for domain in domains) if names.keys() >= set(domains) else None
 
 
 def _read(path: Path, kind: type[T]) -> list[T]:
