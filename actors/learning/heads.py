@@ -63,13 +63,17 @@ class Router(torch.nn.Module):
 
 def adapt(base: Path, labels: Sequence[str], tuning: Tuning) -> Router:
     """The base encoder with a fresh adapter and fresh heads."""
+    return Router(adapted(base, tuning), AutoTokenizer.from_pretrained(base), labels, tuning)
+
+
+def adapted(base: Path, tuning: Tuning) -> Any:
+    """The base encoder, as many layers as are run, with a fresh adapter."""
     torch.manual_seed(tuning.seed)
     encoder = BertModel.from_pretrained(base, add_pooling_layer=False, dtype=getattr(torch, tuning.dtype))
     encoder = shortened(encoder, tuning.layers)
     lora = LoraConfig(r=tuning.rank, lora_alpha=tuning.alpha, target_modules=list(tuning.targets))
     with as_peft_reads():
-        adapted = get_peft_model(encoder, lora)
-    return Router(adapted, AutoTokenizer.from_pretrained(base), labels, tuning)
+        return get_peft_model(encoder, lora)
 
 
 def targets(examples: Sequence[Example], labels: Sequence[str]) -> torch.Tensor:

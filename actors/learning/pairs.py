@@ -11,8 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from metier.topics.errors import InvalidInput
-
+from . import files
 from .examples import Example
 from .phrases import Split
 
@@ -55,13 +54,7 @@ class Pair(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def read(folder: Path) -> list[Pair]:
     """The pairs in a folder; none if it has no such file. Raises InvalidInput."""
-    path = folder / NAME
-    try:
-        return msgspec.yaml.decode(path.read_bytes(), type=list[Pair])
-    except FileNotFoundError:
-        return []
-    except (OSError, msgspec.DecodeError) as error:
-        raise InvalidInput(reason=f"{path}: {error}") from error
+    return files.entries(folder / NAME, Pair)
 
 
 def examples(pairs: Sequence[Pair], split: Split) -> list[Example]:

@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
 from transformers import AutoTokenizer, BertModel
@@ -29,7 +29,7 @@ from . import card, command, descent, manifest, spoken
 from .adapter import as_peft_reads, save
 from .evaluation.calls import Answer, Case
 from .examples import Example, Phrasebook, generate
-from .heads import Tuning
+from .heads import Tuning, adapted
 from .lessons import WEIGHTS
 
 #: Word pieces of an answer at most.
@@ -168,11 +168,7 @@ def answers(pointer: Pointer, cases: Sequence[Case]) -> list[Answer]:
 
 def adapt(base: Path, recipe: Recipe) -> Pointer:
     """The base encoder with a fresh adapter and fresh heads."""
-    torch.manual_seed(recipe.seed)
-    encoder = shortened(BertModel.from_pretrained(base, add_pooling_layer=False, dtype=torch.float32), recipe.layers)
-    lora = LoraConfig(r=recipe.rank, lora_alpha=recipe.alpha, target_modules=list(recipe.targets))
-    with as_peft_reads():
-        return Pointer(get_peft_model(encoder, lora), AutoTokenizer.from_pretrained(base))
+    return Pointer(adapted(base, recipe), AutoTokenizer.from_pretrained(base))
 
 
 def load(base: Path, folder: Path) -> Pointer:

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import msgspec
 
-from metier.topics.errors import InvalidInput, InvalidTeam
+from metier.topics.errors import InvalidTeam
 
 from ..tools.base import spans
+from . import files
 from .examples import Call, Example, Team
 from .phrases import Split
 
@@ -65,10 +66,4 @@ class Spoken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def read(folder: Path) -> list[Spoken]:
     """Those in a folder; none if it has no such file. Raises InvalidInput."""
-    path = folder / NAME
-    try:
-        return msgspec.yaml.decode(path.read_bytes(), type=list[Spoken])
-    except FileNotFoundError:
-        return []
-    except (OSError, msgspec.DecodeError) as error:
-        raise InvalidInput(reason=f"{path}: {error}") from error
+    return files.entries(folder / NAME, Spoken)

@@ -8,10 +8,8 @@ from pathlib import Path
 
 import msgspec
 
-from metier.topics.errors import InvalidInput
-
 from ...engines.base import Encoder
-from .. import measures
+from .. import files, measures
 from ..examples import Example
 from ..measures import Figure
 from .report import FREQUENT, NEAREST, TRAINED, Row
@@ -56,10 +54,7 @@ class Judged(msgspec.Struct, frozen=True):
 
 def read(path: Path) -> list[Sentence]:
     """The sentences of a file. Raises InvalidInput."""
-    try:
-        return msgspec.json.Decoder(Sentence).decode_lines(path.read_bytes())
-    except (OSError, msgspec.DecodeError) as error:
-        raise InvalidInput(reason=f"{path} does not hold sentences with their intents: {error}") from error
+    return files.lines(path, Sentence, "sentences with their intents")
 
 
 async def judge(encoder: Encoder, sentences: Sequence[Sentence]) -> list[Judged]:

@@ -7,13 +7,10 @@ Dialogue set (Rastogi et al., arXiv 1909.05855) the dialogues over several servi
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 
-from metier.topics.errors import InvalidInput
-
-T = TypeVar("T")
+from .. import files
 
 #: Domains, and the specialist of a trip team that serves them.
 SERVED = {
@@ -64,16 +61,9 @@ class Joined(msgspec.Struct, frozen=True):
 
 def parallel(folder: Path) -> list[Parallel]:
     """The turns of X-RiSAWOZ that a trip team serves. Raises InvalidInput."""
-    return [turn for turn in _read(folder / "turns.jsonl", Parallel) if turn.served]
+    return [turn for turn in files.lines(folder / "turns.jsonl", Parallel, "dialogues") if turn.served]
 
 
 def joined(folder: Path, part: str) -> list[Joined]:
     """The dialogues of a part that need somebody of a trip team. Raises InvalidInput."""
-    return [each for each in _read(folder / f"{part}.jsonl", Joined) if each.served]
-
-
-def _read(path: Path, kind: type[T]) -> list[T]:
-    try:
-        return msgspec.json.Decoder(kind).decode_lines(path.read_bytes())
-    except (OSError, msgspec.DecodeError) as error:
-        raise InvalidInput(reason=f"{path} does not hold dialogues: {error}") from error
+    return [each for each in files.lines(folder / f"{part}.jsonl", Joined, "dialogues") if each.served]

@@ -14,11 +14,10 @@ from typing import Any
 
 import msgspec
 
-from metier.topics.errors import InvalidInput
-
 from ...prompts import call_prompt, call_text
 from ...tools.base import Offer, Request
 from ...tools.schema import Described
+from .. import files
 from ..lessons import Lesson
 from . import sgd
 
@@ -50,11 +49,7 @@ class Function(msgspec.Struct, frozen=True):
 
 def read(folder: Path) -> list[Function]:
     """The functions of a folder; neighbours are of one field. Raises InvalidInput."""
-    path = folder / NAME
-    try:
-        return msgspec.json.Decoder(Function).decode_lines(path.read_bytes())
-    except (OSError, msgspec.DecodeError) as error:
-        raise InvalidInput(reason=f"{path} does not hold functions: {error}") from error
+    return files.lines(folder / NAME, Function, "functions")
 
 
 def lessons(functions: Sequence[Function], seed: int) -> list[Lesson]:
