@@ -50,6 +50,8 @@ class Node:
     def __init__(self, fork_server: str) -> None:
         self._fork_server = fork_server
         self._node: Any = None
+        #: Ray's agents among them: they write their title over their environment and live on when their raylet dies.
+        self._born: list[processes.Process] = []
 
     def start(self, team: Team, logs: Path) -> str:
         """Starts it, joins it and returns its address; `logs` becomes a link to what it logs. Blocks.
@@ -76,6 +78,7 @@ class Node:
                 if attempt == ATTEMPTS:
                     raise Unavailable(what="Ray", reason=f"it did not start: {error}") from error
                 log.warning("Ray did not start, once more: %s", error, extra={"action": "ray_error"})
+        self._born = self._processes()
         logs.unlink(missing_ok=True)
         logs.symlink_to(Path(self._node.get_session_dir_path()) / "logs")
         return str(self._node.gcs_address)
@@ -100,8 +103,11 @@ class Node:
             log.warning("killed process %d: it outlived Ray", process.pid, extra={"action": "kill"})
 
     def _processes(self) -> list[processes.Process]:
-        """All that belongs to this node: its own, and those of a raylet that has died, which have no parent here."""
-        found = processes.descendants(_children())
+        """All that belongs to this node: its own, and those of a raylet that has died, which have no parent here.
+
+        A process may be in it twice, or have ended.
+        """
+        found = self._born + processes.descendants(_children())
         for raylet in self._node.all_processes.get("raylet", ()) if self._node is not None else ():
             found += processes.told("RAY_RAYLET_PID", str(raylet.process.pid))
         return found
