@@ -143,7 +143,7 @@ def _learning_commands(commands: Any) -> None:
     command.add_argument(
         "--adapter", default="general-tools", metavar="NAME", help="one that is shipped, one of the team's, or a folder"
     )
-    command.add_argument("--spans", type=Path, metavar="DIR", help="an encoder of `metier train spans` to compare with")
+    command.add_argument("--against", type=Path, metavar="DIR", help="what else was trained for the same calls")
     command.add_argument("--sample", type=int, default=0, metavar="N", help="of each set; default: all")
     command.add_argument("--quick", action="store_true", help="without the model that was not trained")
     command.add_argument("--seed", type=int, default=7)
@@ -151,7 +151,12 @@ def _learning_commands(commands: Any) -> None:
     command.add_argument(
         "--errors", type=Path, metavar="FILE", help="add the wrong calls to this file, one JSON a line"
     )
-    command.add_argument("--check", action="store_true", help="exit status 1 if a figure misses what it must reach")
+    command.add_argument(
+        "--check",
+        type=Path,
+        metavar="FILE",
+        help="exit status 1 if a figure is surely worse than it must be or was",
+    )
     _json(command)
 
 

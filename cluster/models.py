@@ -13,7 +13,10 @@ from metier.actors.engines.base import Encoder, Engine
 from metier.topics.errors import InvalidTeam, InvalidValue
 
 from .names import construct, load
-from .team import Model, Team
+from .team import SHIPPED, Model, Team
+
+#: What is shipped for tools that nobody trained for.
+GENERAL = "general-tools"
 
 
 def shared(team: Team) -> tuple[str, ...]:
@@ -33,8 +36,8 @@ def shared(team: Team) -> tuple[str, ...]:
 def check(team: Team, name: str) -> None:
     """Whether a model can be made, without loading it. Raises ModelMissing or InvalidTeam."""
     model = team.models[name]
-    if model.engine in ("transformers", "encoder"):
-        _files(team, name)
+    if model.engine in ("transformers", "encoder", "pointer"):
+        path(team, name)
         folders = {f"models.{name}.adapters.{adapter}": where for adapter, where in model.adapters.items()}
         if model.engine == "encoder":
             folders |= {"router.heads": team.router.heads} if team.router.heads else {}
@@ -51,24 +54,30 @@ def engine(team: Team, name: str) -> Engine:
     if model.engine == "transformers":
         from metier.actors.engines.transformers import TransformersEngine, TransformersSettings
 
-        path = _files(team, name)
-        options: dict[str, Any] = {"threads": int(model.resources.cpus) or _cores()} | model.options
-        return TransformersEngine(
-            _settings(
-                name,
-                TransformersSettings,
-                path=str(path),
-                name=model.shows or path.name,
-                adapters={adapter: team.path(where) for adapter, where in model.adapters.items()},
-                max_batch=model.batch,
-                **options,
-            )
-        )
+        return TransformersEngine(_settings(name, TransformersSettings, **_trained(team, name)))
+    if model.engine == "pointer":
+        from metier.actors.engines.pointer import PointerEngine, PointerSettings
+
+        given = _trained(team, name)
+        given["adapters"] = given["adapters"] or {GENERAL: team.path(f"{SHIPPED}{GENERAL}")}
+        return PointerEngine(_settings(name, PointerSettings, **given))
     if model.engine == "openai":
         from metier.actors.engines.openai import OpenAIEngine, OpenAISettings
 
         return OpenAIEngine(_settings(name, OpenAISettings, **model.options))
     return _own(team, name)  # type: ignore[no-any-return]
+
+
+def _trained(team: Team, name: str) -> dict[str, Any]:
+    """What a model with adapters is told."""
+    model, where = team.models[name], path(team, name)
+    return {
+        "path": str(where),
+        "name": model.shows or where.name,
+        "adapters": {adapter: team.path(folder) for adapter, folder in model.adapters.items()},
+        "max_batch": model.batch,
+        "threads": int(model.resources.cpus) or _cores(),
+    } | model.options
 
 
 def encoder(team: Team, name: str) -> Encoder:
@@ -78,15 +87,15 @@ def encoder(team: Team, name: str) -> Encoder:
         return _own(team, name)  # type: ignore[no-any-return]
     from metier.actors.engines.encoder import EncoderSettings, RouterEncoder
 
-    path = _files(team, name)
+    where = path(team, name)
     return RouterEncoder(
         _settings(
             name,
             EncoderSettings,
-            path=str(path),
+            path=str(where),
             heads=team.path(team.router.heads) if team.router.heads else None,
             examples={name: specialist.examples for name, specialist in team.specialists.items()},
-            name=model.shows or path.name,
+            name=model.shows or where.name,
             **model.options,
         )
     )
@@ -100,12 +109,13 @@ def _own(team: Team, name: str) -> Any:
 def _class(team: Team, name: str) -> Any:
     path = team.models[name].engine
     if ":" not in path:
-        homes = 'transformers, encoder, openai, or "package.module:Class"'
+        homes = 'transformers, pointer, encoder, openai, or "package.module:Class"'
         raise InvalidTeam(path=f"models.{name}.engine", reason=f"{path!r} is not one of {homes}")
     return load(team, path)
 
 
-def _files(team: Team, name: str) -> Path:
+def path(team: Team, name: str) -> Path:
+    """Where a model's files lie. Raises InvalidTeam or ModelMissing."""
     model = team.models[name]
     if not model.source:
         raise InvalidTeam(path=f"models.{name}", reason="name its `source`")

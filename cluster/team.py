@@ -46,7 +46,7 @@ class Resources(_Section, frozen=True, kw_only=True):
 class Model(_Section, frozen=True, kw_only=True):
     """One model, used by name."""
 
-    #: A home: transformers, encoder, openai, or "package.module:Class" for an engine of your own.
+    #: A home: transformers, pointer, encoder, openai, or "package.module:Class" for an engine of your own.
     engine: str
     #: Where its files come from: an embedded model's name, "pypi:…", "hf:…" or a path (`engines/sources.py`);
     #: not for openai.

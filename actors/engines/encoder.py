@@ -1,6 +1,7 @@
 """The router's encoder: a sentence encoder with heads that say which specialists a request needs.
 
-Without trained heads it goes by example (`nearest.py`). The heads lie in a directory of their own:
+Without trained heads it goes by example (`nearest.py`), and so it does for specialists that the heads do not know. The
+heads lie in a directory of their own:
 
     heads.json           what the heads are (`Heads`)
     heads.safetensors    specialists.weight [L, H], specialists.bias [L], open.weight [1, H], open.bias [1]
@@ -31,7 +32,7 @@ from .adapters import attach
 from .base import Routing
 from .batch import Batcher
 from .dtypes import dtype_of
-from .nearest import Nearest, flat
+from .nearest import ANYTHING, Nearest, flat
 from .sources import PULL, Manifest
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class EncoderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     path: str
     #: Directory of the heads; none: requests are routed by `examples`.
     heads: str | None = None
-    #: Example requests of each specialist, where there are no heads.
+    #: Example requests of each specialist; those of specialists that the heads know are not needed.
     examples: dict[str, tuple[str, ...]] = {}
     #: The model as it is shown.
     name: str
@@ -142,6 +143,8 @@ class RouterEncoder:
         self._tokenizer: Any = None
         self._model: Any = None
         self._heads: Linear | Nearest | None = None
+        #: The encoder as it was before it was tuned, and the examples of specialists that the heads do not know.
+        self._added: tuple[Any, Nearest] | None = None
 
     @property
     def model(self) -> str:
@@ -168,33 +171,49 @@ class RouterEncoder:
 
     def _load(self) -> None:
         import torch
-        from transformers import AutoTokenizer, BertModel
+        from transformers import AutoTokenizer
         from transformers.utils import logging
 
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         logging.set_verbosity_error()  # type: ignore[no-untyped-call]
         if self._settings.threads:
             torch.set_num_threads(self._settings.threads)
-        model: Any = BertModel.from_pretrained(self._settings.path, add_pooling_layer=False, dtype="auto")
-        model.eval()
-        # Adapters are merged in float32: the small changes they make would be lost in bfloat16.
-        model.encoder.float()
         self._tokenizer = AutoTokenizer.from_pretrained(self._settings.path)
+        dtype = getattr(torch, dtype_of("cpu") if self._settings.dtype == "auto" else self._settings.dtype)
+        examples = self._settings.examples
+        model = self._base()
         if self._settings.heads is not None:
             self._heads, model = self._trained(model, Path(self._settings.heads))
-        chosen = dtype_of("cpu") if self._settings.dtype == "auto" else self._settings.dtype
-        self._model = model.to(getattr(torch, chosen))
-        if self._heads is None:
-            self._heads = self._nearest()
+            examples = {name: texts for name, texts in examples.items() if name not in self._heads.labels}
+            if bare := [name for name, texts in examples.items() if not texts]:
+                raise EngineFailed(model=self.model, reason=f"its heads do not know {bare[0]!r}: give it `examples`")
+        elif not any(examples.values()):
+            raise EngineFailed(model=self.model, reason="it has neither heads nor examples")
+        self._model = model.to(dtype)
+        if self._settings.heads is None:
+            self._heads = self._nearest(self._model, examples)
+        elif examples:
+            plain = self._base().to(dtype)
+            self._added = (plain, self._nearest(plain, examples))
 
-    def _nearest(self) -> Nearest:
+    def _base(self) -> Any:
+        from transformers import BertModel
+
+        model: Any = BertModel.from_pretrained(self._settings.path, add_pooling_layer=False, dtype="auto")
+        # Adapters are merged in float32: the small changes they make would be lost in bfloat16.
+        model.encoder.float()
+        return model.eval()
+
+    def _nearest(self, model: Any, examples: Mapping[str, Sequence[str]]) -> Nearest:
         import torch
 
-        labels, owners, texts = flat(self._settings.examples)
-        if not texts:
-            raise EngineFailed(model=self.model, reason="it has neither heads nor examples")
+        labels, owners, texts = flat(examples)
         with torch.inference_mode():
-            return Nearest(labels, owners, embed(self._model, tokenize(self._tokenizer, texts)))
+            embeddings, anything = (embed(model, self._pieces(some)) for some in (texts, ANYTHING))
+            return Nearest(labels, owners, embeddings, anything)
+
+    def _pieces(self, texts: Sequence[str]) -> Mapping[str, torch.Tensor]:
+        return tokenize(self._tokenizer, texts, self._heads.about.prefix if isinstance(self._heads, Linear) else "")
 
     def _trained(self, model: Any, folder: Path) -> tuple[Linear, Any]:
         """The heads, and the model with its adapter merged in."""
@@ -233,14 +252,21 @@ class RouterEncoder:
         started = time.perf_counter()
         heads = self._heads
         assert heads is not None
-        inputs = tokenize(self._tokenizer, texts, heads.about.prefix if isinstance(heads, Linear) else "")
+        inputs, labels = self._pieces(texts), list(heads.labels)
         with torch.inference_mode():
             needed, is_open = heads.score(embed(self._model, inputs))
+            if self._added:
+                plain, nearest = self._added
+                added, _ = nearest.score(embed(plain, inputs))
+                labels += nearest.labels
+                needed = [[*known, *new] for known, new in zip(needed, added, strict=True)]
+                # The heads never heard of this trade: what is for it seems open to them.
+                is_open = [min(seems, 1 - max(new)) for seems, new in zip(is_open, added, strict=True)]
         seconds = time.perf_counter() - started
         tokens = inputs["attention_mask"].sum(dim=1).tolist()
         return [
             Routing(
-                specialists=dict(zip(heads.labels, row, strict=True)),
+                specialists=dict(zip(labels, row, strict=True)),
                 open=open_row,
                 model=self.model,
                 tokens=count,

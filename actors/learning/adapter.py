@@ -24,11 +24,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 
 from ..engines.dtypes import dtype_of
 from ..engines.transformers import prompt_ids
-from ..tools.function import load_function
-from . import card, command, manifest, spoken
+from . import card, command, manifest
 from .descent import Course, Group, descend
-from .examples import Phrasebook, generate
-from .lessons import WEIGHTS, Lesson, lesson, lessons
+from .lessons import Lesson
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True):
@@ -179,25 +177,6 @@ def save(model: Any, base: str, folder: Path) -> None:
     (folder / "adapter_config.json").write_bytes(msgspec.json.format(msgspec.json.encode(plain)) + b"\n")
 
 
-def taught(team: Path | None, recipe: Recipe, source: str = "", data: Path | None = None) -> list[Lesson]:
-    """The lessons of a run: the team's sentences, or what a function `(count, seed, [data], [the team's training])` at
-    "module:name" makes."""
-    if source:
-        given = (*([data] if data else []), *([team / "training"] if team else []))
-        made: list[Lesson] = load_function(source)(recipe.lessons, recipe.seed, *given)
-        return made
-    assert team is not None
-    book = Phrasebook.read(team / "training")
-    examples = generate(book, recipe.lessons, "train", recipe.seed, WEIGHTS)
-    made = lessons(book.team, examples, recipe.lessons, recipe.seed)
-    for each in spoken.read(team / "training"):
-        if each.split == "train":
-            example = each.example(book.team)
-            made += [lesson(book.team, example, name) for name in example.calls] * recipe.spoken
-    random.Random(f"{recipe.seed}/taught").shuffle(made)
-    return made
-
-
 def run(
     base: str,
     directory: Path,
@@ -205,20 +184,15 @@ def run(
     out: Path,
     recipe: Recipe,
     start: Path | None,
+    described: manifest.Data,
     told: str = "",
-    source: str = "lessons of the team's own sentences and sample data",
-    licence: str = "Apache-2.0",
 ) -> None:
-    """Trains on lessons, and writes the adapter with its manifest.
-
-    `told` is the command that does the same again; `source` and `licence` are those of the lessons.
-    """
+    """Trains on lessons, and writes the adapter with its manifest; `told` is the command that does it again."""
     tokenizer = AutoTokenizer.from_pretrained(directory)
     plan = packs([tokens(tokenizer, lesson) for lesson in given], recipe.pack, recipe.seed)
     plan = plan[: recipe.steps or None]
     model = adapt(directory, recipe, start)
     begun = time.monotonic()
-    described = manifest.data(source, given, licence)
     losses = train(model, plan, recipe, out, (base, recipe, described, start and manifest.read(start)))
     save(model, base, out)
     manifest.Manifest.of(
@@ -239,17 +213,12 @@ def run(
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line; `arguments` instead of the process's own."""
     parser = command.parser(__doc__, "smollm2-135m-instruct")
-    parser.add_argument("--team", type=Path, help="the team's folder")
-    parser.add_argument("--lessons", default="", help='a function (count, seed) as "module:name", instead of sentences')
-    parser.add_argument("--licence", default="Apache-2.0", help="of what the lessons are made of")
-    parser.add_argument("--data", type=Path, help="the folder of a public data set that these lessons are made of")
-    parser.add_argument("--start", type=Path, help="an adapter to go on with")
+    command.lessons(parser)
     options = command.begun(parser, arguments)
     recipe = command.recipe(options.recipe, Recipe)
-    given = taught(options.team, recipe, options.lessons, options.data)
-    about = (f"lessons of {options.lessons}", options.licence) if options.lessons else ()
+    given, described = command.given(options, recipe)
     told = command.again("adapter", options)
-    run(options.base, options.base_directory, given, options.out, recipe, options.start, told, *about)
+    run(options.base, options.base_directory, given, options.out, recipe, options.start, described, told)
 
 
 if __name__ == "__main__":

@@ -20,10 +20,8 @@ from pathlib import Path
 import msgspec
 
 from ..engines.calibration import NAME, Calibration
-from ..engines.sources import find, parse
-from ..engines.transformers import TransformersEngine, TransformersSettings
 from ..tools.base import Offer
-from . import card, manifest, spoken
+from . import card, manifest, spoken, trained
 from .evaluation import calls
 from .evaluation.calls import Answer, Call, Case
 from .examples import Example, Phrasebook, generate
@@ -93,10 +91,9 @@ def _case(example: Example, name: str, offers: list[Offer]) -> Case:
     )
 
 
-async def answered(base: Path, adapter: Path, cases: Sequence[Case]) -> list[Answer]:
+async def answered(base: Path | None, adapter: Path, cases: Sequence[Case]) -> list[Answer]:
     """What the model with its adapter answers."""
-    settings = TransformersSettings(path=str(base), name=base.name, adapters={adapter.name: str(adapter)})
-    engine = TransformersEngine(settings)
+    engine = trained.engine(adapter, base)
     await engine.load()
     try:
         return await calls.answers(engine, adapter.name, cases)
@@ -120,8 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.data:
         cases += calls.dialogues(options.data / "sgd", options.count, options.seed, {"sgd/dev": "dev"})
     random.Random(options.seed).shuffle(cases)
-    base = options.base_directory or find(parse(about.base))
-    found = asyncio.run(answered(base, options.adapter, cases))
+    found = asyncio.run(answered(options.base_directory, options.adapter, cases))
     right = [case.right(answer.call) for case, answer in zip(cases, found, strict=True)]
     line = fit([answer.joint for answer in found], right, ", ".join(sorted({case.data for case in cases})))
     (options.adapter / NAME).write_bytes(msgspec.json.format(msgspec.json.encode(line)) + b"\n")

@@ -49,8 +49,10 @@ def text(manifest: Manifest) -> str:
 
 
 def _licence(manifest: Manifest) -> str:
-    """What is made of share-alike data is shared alike."""
-    return "cc-by-sa-4.0" if any("BY-SA" in part.licence for part in manifest.data) else "apache-2.0"
+    """What is made of share-alike data is shared alike, and so is what goes on from it."""
+    if any("BY-SA" in part.licence for part in manifest.data):
+        return "cc-by-sa-4.0"
+    return _licence(manifest.start) if manifest.start else "apache-2.0"
 
 
 def _runs(manifest: Manifest | None) -> list[str]:

@@ -15,6 +15,9 @@ import torch
 from metier.topics.errors import InvalidInput
 
 from ..engines.sources import find, parse
+from . import manifest
+from .lessons import Lesson, made_by, of_team
+from .manifest import Data
 
 R = TypeVar("R")
 
@@ -28,6 +31,24 @@ def parser(about: str | None, base: str) -> argparse.ArgumentParser:
     made.add_argument("--threads", type=int, default=0, help="of torch; one is best on a busy machine")
     made.add_argument("--recipe", default="{}", help="settings that differ from the usual ones, as JSON")
     return made
+
+
+def lessons(made: argparse.ArgumentParser) -> None:
+    """The options of a run that learns calls."""
+    made.add_argument("--team", type=Path, help="the team's folder")
+    made.add_argument("--lessons", default="", help='a function (count, seed) as "module:name", instead of sentences')
+    made.add_argument("--licence", default="Apache-2.0", help="of what the lessons are made of")
+    made.add_argument("--data", type=Path, help="the folder of a public data set that these lessons are made of")
+    made.add_argument("--start", type=Path, help="what an earlier run made, to go on with")
+
+
+def given(options: Any, recipe: Any) -> tuple[list[Lesson], Data]:
+    """The lessons of a run with those options, and what its manifest says of them."""
+    if options.lessons:
+        made = made_by(options.lessons, recipe.lessons, recipe.seed, options.data, options.team)
+    else:
+        made = of_team(options.team, recipe.lessons, recipe.seed, recipe.spoken)
+    return made, manifest.data(f"lessons of {options.lessons or options.team.name}", made, options.licence)
 
 
 def begun(made: argparse.ArgumentParser, arguments: Sequence[str] | None) -> Any:
@@ -58,4 +79,4 @@ def again(what: str, options: Any) -> str:
 
 #: Options that say where something lies on one machine.
 _PLACES = ("base_directory", "data", "out")
-_DATA = {"intents": "DIR/routing", "adapter": "DIR/sgd"}
+_DATA = {"intents": "DIR/routing", "adapter": "DIR/sgd", "pointer": "DIR/sgd"}

@@ -6,7 +6,7 @@ import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 import torch
@@ -19,6 +19,8 @@ from . import descent
 from .adapter import as_peft_reads, save
 from .examples import Example
 from .scores import Scores
+
+Item = TypeVar("Item")
 
 
 class Tuning(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +41,8 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     head_rate: float = 5e-3
     warmup: float = 0.05
     dtype: Literal["float32", "bfloat16"] = "float32"
+    #: Share of the states that are left out while it learns. torch multiplies attention fast only where it is 0.
+    dropout: float = 0.1
 
 
 class Router(torch.nn.Module):
@@ -69,7 +73,13 @@ def adapt(base: Path, labels: Sequence[str], tuning: Tuning) -> Router:
 def adapted(base: Path, tuning: Tuning) -> Any:
     """The base encoder, as many layers as are run, with a fresh adapter."""
     torch.manual_seed(tuning.seed)
-    encoder = BertModel.from_pretrained(base, add_pooling_layer=False, dtype=getattr(torch, tuning.dtype))
+    encoder = BertModel.from_pretrained(
+        base,
+        add_pooling_layer=False,
+        dtype=getattr(torch, tuning.dtype),
+        attention_probs_dropout_prob=tuning.dropout,
+        hidden_dropout_prob=tuning.dropout,
+    )
     encoder = shortened(encoder, tuning.layers)
     lora = LoraConfig(r=tuning.rank, lora_alpha=tuning.alpha, target_modules=list(tuning.targets))
     with as_peft_reads():
@@ -83,13 +93,13 @@ def targets(examples: Sequence[Example], labels: Sequence[str]) -> torch.Tensor:
     )
 
 
-def batches(examples: Sequence[Example], size: int, seed: str) -> Iterator[list[Example]]:
+def batches(items: Sequence[Item], size: int, seed: str, length: Callable[[Item], int]) -> Iterator[list[Item]]:
     """Batches of about equal lengths, in random order."""
     rng = random.Random(seed)
-    shuffled = rng.sample(examples, len(examples))
-    made: list[list[Example]] = []
+    shuffled = rng.sample(items, len(items))
+    made: list[list[Item]] = []
     for start in range(0, len(shuffled), size * 32):
-        block = sorted(shuffled[start : start + size * 32], key=lambda example: len(example.text))
+        block = sorted(shuffled[start : start + size * 32], key=length)
         made += [block[at : at + size] for at in range(0, len(block), size)]
     rng.shuffle(made)
     yield from made
@@ -107,7 +117,9 @@ def train(
     heads = [*router.specialists.parameters(), *router.open.parameters()]
     inner = [weight for weight in router.encoder.parameters() if weight.requires_grad]
     plan = [
-        batch for epoch in range(tuning.epochs) for batch in batches(examples, tuning.batch, f"{tuning.seed}/{epoch}")
+        batch
+        for epoch in range(tuning.epochs)
+        for batch in batches(examples, tuning.batch, f"{tuning.seed}/{epoch}", lambda example: len(example.text))
     ]
     router.train()
     descent.descend(

@@ -18,13 +18,13 @@ from .function import builtins, words_of
 from .numerals import candidates
 
 _DESCRIPTION_LIMIT = 80
-_CHOICES_LIMIT = 60
+_CHOICES_LIMIT = 200
 _ITEMS_LIMIT = 16
 
 #: Formats of texts that are words of the request, and what code understands them as.
 _SPOKEN: dict[str | None, type] = {None: str, "date": dt.date}
 _NUMBERS: dict[str, type] = {"integer": int, "number": float}
-_SHORT = {"integer": "int", "boolean": "bool", "number": "number"}
+_SHORT = {"integer": "int", "boolean": "true|false", "number": "number"}
 
 
 class Described:

@@ -25,12 +25,19 @@ from ..view import console
 from .up import TRIP
 
 if TYPE_CHECKING:
-    from metier.actors.engines.base import Engine, Routing
-    from metier.actors.learning.evaluation.calls import Case
+    from metier.actors.engines.base import Engine, Routing, Turn
+    from metier.actors.learning.evaluation.calls import Answer, Case
     from metier.actors.learning.evaluation.report import Row
+    from metier.actors.learning.lessons import Lesson
 
 #: The day on which requests written by hand are said.
 _TODAY = dt.date(2026, 11, 23)
+
+#: Of each set, the cases that a model which was not trained is asked: it takes seconds for each.
+_UNTRAINED = 40
+
+#: Lessons among which the nearest is looked for.
+_LEARNED = 1_500
 
 #: Weights that were evaluated, by name.
 Used = dict[str, Path]
@@ -38,7 +45,7 @@ Used = dict[str, Path]
 
 def evaluate(options: Namespace) -> int:
     """Measures what a team ships; prints the tables, and stores them with `--out`."""
-    from metier.actors.learning.evaluation.report import Report, markdown
+    from metier.actors.learning.evaluation.report import Report, markdown, read, worse
 
     logging.basicConfig(level=logging.WARNING, format="%(message)s", force=True)
     logging.getLogger("metier.cluster.teams").setLevel(logging.INFO)
@@ -54,7 +61,12 @@ def evaluate(options: Namespace) -> int:
         print(msgspec.json.encode(report).decode())  # noqa: T201 - for machines
     else:
         console().print(markdown(report), markup=False, soft_wrap=True)
-    return 0 if not options.check or all(row.met is not False for row in rows) else 1
+    fallen = worse(rows, read(options.check)) if options.check else []
+    for row in fallen:
+        console(stderr=True).print(
+            f"worse than it must be: {row.task}, {row.data}, {row.measure}: {row.figure.value:.3f}"
+        )
+    return 1 if fallen else 0
 
 
 async def router(team: Team, options: Namespace, used: Used) -> list[Row]:
@@ -132,8 +144,9 @@ async def intents(team: Team, options: Namespace, used: Used) -> list[Row]:
 
 async def specialist(team: Team, options: Namespace, used: Used) -> list[Row]:
     """The team's calls on requests written by hand, and an adapter for any tools on public sets, where they lie."""
-    from metier.actors.learning import spoken
+    from metier.actors.learning import lessons, spoken
     from metier.actors.learning.evaluation import calls
+    from metier.actors.learning.sets import functions
 
     found = spoken.read(Path(team.directory) / "evaluation")[: options.sample or None]
     general = _adapter(team, options.adapter)
@@ -143,61 +156,64 @@ async def specialist(team: Team, options: Namespace, used: Used) -> list[Row]:
         known = [each for each in found if each.calls.keys() <= tools.keys()]
         if known:
             cases = calls.by_hand(known, tools, _TODAY)
-            rows += await _arms(team, _adapter(team, adapter), cases, options, used)
-            rows += _pointed(cases, options, used) if options.spans else []
+            learned = lessons.of_team(Path(team.directory), _LEARNED, options.seed)
+            rows += await _arms(team, _adapter(team, adapter), cases, learned, options, used)
     if options.data is not None:
         count = options.sample or 10_000
         cases = calls.dialogues(options.data / "sgd", count, options.seed)
         cases += calls.functions(options.data / "bfcl", count, options.seed)
-        rows += await _arms(team, general, cases, options, used)
+        learned = functions.general(_LEARNED, options.seed, options.data / "sgd", general / "training")
+        rows += await _arms(team, general, cases, learned, options, used)
     if not rows:
         raise InvalidInput(reason="this team has no evaluation/calls.yaml: say with --data where public sets lie")
     return rows
 
 
-async def _arms(team: Team, adapter: Path, cases: Sequence[Case], options: Namespace, used: Used) -> list[Row]:
-    """The figures of the most frequent call, of the model untrained, and of its adapter."""
-    from metier.actors.learning.evaluation import calls
-    from metier.actors.learning.evaluation.report import BASE, FREQUENT, TRAINED
+async def _arms(
+    team: Team, adapter: Path, cases: Sequence[Case], learned: Sequence[Lesson], options: Namespace, used: Used
+) -> list[Row]:
+    """The figures of the most frequent call, of the nearest lesson's, of a model untrained, and of what was trained."""
+    from metier.actors.learning import manifest, trained
+    from metier.actors.learning.evaluation import calls, neighbours
+    from metier.actors.learning.evaluation.report import BASE, FREQUENT, NEAREST, TRAINED
 
     used[adapter.name] = adapter
     rows = calls.rows(cases, calls.usual(cases), FREQUENT, options.seed)
-    engine = _engine(team, adapter)
-    await engine.load()
-    try:
-        if options.data is not None and not options.quick:
-            shots = calls.shots(options.data / "sgd", options.seed)
-            rows += calls.rows(cases, await calls.answers(engine, None, cases, shots), BASE, options.seed)
-        made = await calls.answers(engine, adapter.name, cases)
-        rows += calls.rows(cases, made, TRAINED, options.seed)
-        if options.errors:
-            with options.errors.open("ab") as file:
-                file.writelines(msgspec.json.encode(each) + b"\n" for each in calls.wrong(cases, made))
-        if cases[0].part:
-            few = cases[:: max(8, len(cases) // 30)]
-            rows.append(calls.latency(await calls.answers(engine, adapter.name, few, at_once=1), TRAINED, options.seed))
-    finally:
-        await engine.close()
+    if not options.quick:
+        encoder = models.path(team, team.router.model)
+        rows += calls.rows(cases, neighbours.answers(encoder, learned, cases), NEAREST, options.seed)
+    if options.data is not None and not options.quick:
+        shots = calls.shots(options.data / "sgd", options.seed)
+        base = models.engine(team, next(name for name, model in team.models.items() if model.engine == "transformers"))
+        asked = calls.some(cases, _UNTRAINED)
+        rows += calls.rows(asked, (await _answers(base, None, asked, shots=shots))[0], BASE, options.seed)
+    for folder in (options.against, adapter):
+        if folder is None:
+            continue
+        engine = trained.engine(folder)
+        arm = TRAINED if folder == adapter else f"{TRAINED}: {manifest.read(folder).base}"
+        few = list(cases[:: max(1, len(cases) // 30)]) if cases[0].part else []
+        made, alone = await _answers(engine, folder.name, cases, few)
+        rows += calls.rows(cases, made, arm, options.seed)
+        rows += [calls.latency(alone, arm, options.seed)] if few else []
+    if options.errors:
+        with options.errors.open("ab") as file:
+            file.writelines(msgspec.json.encode(each) + b"\n" for each in calls.wrong(cases, made))
     return rows
 
 
-def _pointed(cases: Sequence[Case], options: Namespace, used: Used) -> list[Row]:
-    """The figures of an encoder that points at the words of arguments."""
-    from metier.actors.engines.sources import find, parse
-    from metier.actors.learning import manifest, spans
+async def _answers(
+    engine: Engine, adapter: str | None, cases: Sequence[Case], few: Sequence[Case] = (), shots: Sequence[Turn] = ()
+) -> tuple[list[Answer], list[Answer]]:
+    """What a model answers to cases, eight at once, and to a few of them one after the other."""
     from metier.actors.learning.evaluation import calls
-    from metier.actors.learning.evaluation.report import SPANS
 
-    used["spans"] = options.spans
-    base = find(parse(manifest.read(options.spans).base))
-    made = spans.answers(spans.load(base, options.spans), cases)
-    return [*calls.rows(cases, made, SPANS, options.seed), calls.latency(made, SPANS, options.seed)]
-
-
-def _engine(team: Team, adapter: Path) -> Engine:
-    name = next(name for name, model in team.models.items() if model.engine == "transformers")
-    model = msgspec.structs.replace(team.models[name], adapters={adapter.name: str(adapter)})
-    return models.engine(msgspec.structs.replace(team, models={**team.models, name: model}), name)
+    await engine.load()
+    try:
+        made = await calls.answers(engine, adapter, cases, shots)
+        return made, await calls.answers(engine, adapter, few, at_once=1)
+    finally:
+        await engine.close()
 
 
 async def whole(team: Team, options: Namespace, used: Used) -> list[Row]:
@@ -226,8 +242,10 @@ def _adapter(team: Team, name: str) -> Path:
     for model in team.models.values():
         if name in model.adapters:
             return Path(team.path(model.adapters[name]))
+    from metier.actors.learning import trained
+
     for folder in (Path(team.path(f"{SHIPPED}{name}")), Path(name)):
-        if (folder / "adapter_config.json").is_file():
+        if trained.is_adapter(folder) or trained.is_pointer(folder):
             return folder
     known: Any = [each for model in team.models.values() for each in model.adapters]
     raise InvalidInput(reason=f"{name!r} is no adapter's folder, and none of the team's: {', '.join(known)}")

@@ -122,6 +122,26 @@ async def test_without_trained_heads_a_request_goes_by_the_nearest_example(
     await router.close()
 
 
+async def test_a_specialist_that_the_heads_do_not_know_goes_by_its_examples(
+    minilm: Path, heads: Callable[..., Path]
+) -> None:
+    settings = EncoderSettings(path=str(minilm), heads=str(heads()), examples=EXAMPLES, name="all-MiniLM-L6-v2")
+    router = RouterEncoder(settings)
+    await router.load()
+    flight, staples, poem = [await router.route(text) for text in (FLIGHT, "Do we still have staples?", POEM)]
+    await router.close()
+    assert ["flights", "always", "stock", "papers"] == list(flight.specialists)
+    assert flight.specialists["stock"] < 0.5 <= flight.specialists["flights"]
+    assert staples.specialists["papers"] < 0.5 <= staples.specialists["stock"]
+    assert staples.open < 0.5 < poem.open
+
+
+async def test_a_specialist_that_nothing_tells_of_is_refused(minilm: Path, heads: Callable[..., Path]) -> None:
+    settings = EncoderSettings(path=str(minilm), heads=str(heads()), examples={"stock": (), "flights": ()}, name="x")
+    with pytest.raises(EngineFailed, match="its heads do not know 'stock': give it `examples`"):
+        await RouterEncoder(settings).load()
+
+
 async def test_an_encoder_with_neither_heads_nor_examples_is_refused(minilm: Path) -> None:
     with pytest.raises(EngineFailed, match="it has neither heads nor examples"):
         await RouterEncoder(EncoderSettings(path=str(minilm), name="all-MiniLM-L6-v2")).load()

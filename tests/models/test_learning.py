@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
@@ -15,7 +14,6 @@ from metier.actors.engines.base import complete
 from metier.actors.engines.encoder import EncoderSettings, RouterEncoder
 from metier.actors.engines.transformers import TransformersEngine, TransformersSettings
 from metier.actors.learning import adapter, manifest, router
-from metier.actors.learning.evaluation.held_out import Call, figures
 from metier.actors.learning.examples import Phrasebook, generate
 from metier.actors.learning.lessons import WEIGHTS, Lesson, lessons
 from metier.actors.prompts import call_prompt
@@ -52,7 +50,9 @@ def test_a_pack_teaches_what_its_lessons_teach_apart(slm: Path, given: list[Less
 async def test_an_adapter_is_trained_saved_and_served(
     slm: Path, book: Phrasebook, given: list[Lesson], tmp_path: Path
 ) -> None:
-    adapter.run("smollm2-135m-instruct", slm, given, tmp_path / "small", TINY, None)
+    adapter.run(
+        "smollm2-135m-instruct", slm, given, tmp_path / "small", TINY, None, manifest.data("lessons", given, "MIT")
+    )
     about = manifest.read(tmp_path / "small")
     assert (20, 1, "small") == (about.data[0].examples, about.seed, about.name)
     assert about.files.keys() == {"adapter_model.safetensors"}
@@ -88,12 +88,3 @@ async def test_a_router_is_trained_saved_and_served(minilm: Path, book: Phrasebo
     assert routing.specialists["hotels"] > routing.specialists["calendar"]
     assert poem.open > routing.open
     assert "en.exact" in manifest.read(tmp_path / "router").metrics
-
-
-def test_figures_tell_calls_from_arguments() -> None:
-    def call(said: dict[str, Any]) -> Call:
-        right = {"city": "Lyon", "day": None}
-        return Call(specialist="guide", language="en", text="", said=said, right=right, confidence=1.0)
-
-    found = figures([call({"city": "Lyon", "day": None}), call({"city": "Lyon", "day": "Lyon"})])
-    assert (2, 0.5, 0.75, 1.0) == (found["calls"], found["all.exact"], found["guide.arguments"], found["en.said"])

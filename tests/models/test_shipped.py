@@ -13,7 +13,7 @@ import pytest
 
 from metier.actors.engines.base import complete
 from metier.actors.engines.encoder import EncoderSettings, RouterEncoder
-from metier.actors.engines.transformers import TransformersEngine, TransformersSettings
+from metier.actors.learning import trained
 from metier.actors.learning.evaluation.report import TRAINED, Report
 from metier.actors.prompts import call_prompt, parse_call
 from metier.actors.tools.base import Request
@@ -55,6 +55,13 @@ def test_the_router_plans_as_well_as_it_is_said_to(tmp_path: Path) -> None:
     assert found["by hand, fr", "same plan as in English"] >= 0.7
 
 
+def test_the_specialists_call_as_well_as_it_is_said(tmp_path: Path) -> None:
+    found = measured(tmp_path, "specialist", "--sample", "60", "--quick")
+    for language in ("en", "fr"):
+        assert found[f"by hand, {language}", "call exact"] >= 0.78
+        assert found[f"by hand, {language}", "slot F1"] >= 0.92
+
+
 @pytest.mark.parametrize(
     ("text", "intent"),
     [
@@ -79,18 +86,18 @@ async def test_the_heads_tell_150_intents_and_what_has_none(minilm: Path, text: 
             "Find me a ferry from Calais on March 3rd",
             ("FindFerry", {"port": "Calais", "day": "March 3rd", "cabin": None}),
         ),
-        ("What is the capital of Peru?", None),
+        ("Play some jazz in the kitchen", None),
     ],
 )
-async def test_the_general_adapter_calls_a_tool_it_never_saw_or_refuses(
-    slm: Path, text: str, call: tuple[str, dict[str, str | None]] | None
+async def test_the_general_pointer_calls_a_tool_it_never_saw_or_refuses(
+    e5: Path, text: str, call: tuple[str, dict[str, str | None]] | None
 ) -> None:
     request = Request(text=text, today=dt.date(2026, 1, 1))
     offers = [tool.offer(request) for tool in FERRIES]
-    engine = TransformersEngine(TransformersSettings(path=str(slm), name="SmolLM2", adapters={"general": str(GENERAL)}))
+    engine = trained.engine(GENERAL, e5)
     await engine.load()
     try:
-        completion = await complete(engine, call_prompt(offers, request, "general", may_refuse=True))
+        completion = await complete(engine, call_prompt(offers, request, GENERAL.name, may_refuse=True))
     finally:
         await engine.close()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from metier.actors.engines.base import Routing
@@ -106,6 +107,35 @@ def test_less_is_better_where_it_is_said() -> None:
 
     assert slow.met is False
     assert Row(task="router", data="", arm="", measure="", figure=Figure(20, 19, 21, 1)).met is None
+
+
+@pytest.mark.parametrize(
+    ("measure", "low", "high", "known", "expected"),
+    [
+        ("F1", 0.90, 0.94, None, True),
+        ("F1", 0.90, 0.96, None, False),
+        ("F1", 0.80, 0.86, 0.85, False),
+        ("F1", 0.80, 0.84, 0.85, True),
+        ("F1", 0.90, 0.94, 0.97, True),
+        ("p50, ms", 0.10, 0.20, None, False),
+    ],
+)
+def test_a_figure_is_surely_worse_if_its_interval_lies_below_what_it_must_reach_or_was_known_to_miss(
+    measure: str, low: float, high: float, known: float | None, expected: bool
+) -> None:
+    def row(low: float, high: float) -> Row:
+        figure = Figure((low + high) / 2, low, high, 30)
+        return Row(task="router", data="by hand", arm=TRAINED, measure=measure, figure=figure, must=0.95, aim=1)
+
+    before = Report.of("metier eval router", 7, {}, [row(known, known)] if known else [])
+    found = row(low, high)
+    assert ([found] if expected else []) == report.worse([found], before)
+
+
+def test_a_figure_where_less_is_better_is_worse_above_its_line() -> None:
+    row = Row(task="", data="", arm=TRAINED, measure="ECE", figure=Figure(0.06, 0.055, 0.07, 9), must=0.05, less=True)
+    better = msgspec.structs.replace(row, figure=Figure(0.06, 0.04, 0.07, 9))
+    assert [row] == report.worse([row, better], Report.of("", 7, {}, []))
 
 
 def test_a_report_is_stored_and_shown_with_its_command(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def test_the_signature_hints_at_what_is_no_plain_text() -> None:
         country={"enum": [f"country number {at}" for at in range(90)]},
     )
     assert (
-        "go(city, nights?: int, board?: half|full, guests?: [text], room?: {beds, view}, late?: bool, "
+        "go(city, nights?: int, board?: half|full, guests?: [text], room?: {beds, view}, late?: true|false, "
         "country?: country number 0|country number 1|...) - Goes."
     ) == described.offer(Request(text="", today=TODAY)).brief
 

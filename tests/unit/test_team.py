@@ -88,5 +88,5 @@ def test_a_machine_without_a_broker_is_told_where_to_get_one(tmp_path: Path, mon
 def test_what_metier_ships_is_named_without_a_path(tmp_path: Path) -> None:
     found = team.read(written(tmp_path, "name", "small"))
 
-    assert (Path(found.path("metier:general-tools")) / "adapter_config.json").is_file()
+    assert (Path(found.path("metier:general-tools")) / "heads.safetensors").is_file()
     assert str(tmp_path / "own") == found.path("own")

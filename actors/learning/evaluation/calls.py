@@ -216,6 +216,14 @@ async def answers(
     return list(await asyncio.gather(*(one(case) for case in cases)))
 
 
+def some(cases: Sequence[Case], count: int) -> list[Case]:
+    """So many cases of each set, the first."""
+    parts: dict[str, list[Case]] = {}
+    for case in cases:
+        parts.setdefault(case.data, []).append(case)
+    return [case for own in parts.values() for case in own[:count]]
+
+
 def shots(folder: Path, seed: int, count: int = 3) -> list[Turn]:
     """Examples for a model that was not trained: tools and request in one turn, the call in the next."""
     return [

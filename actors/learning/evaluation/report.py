@@ -15,8 +15,6 @@ from ..measures import Figure
 
 #: The arms, from the one that knows nothing to ours.
 FREQUENT, NEAREST, BASE, TRAINED = "most frequent", "nearest neighbour", "base, few-shot", "trained"
-#: The cheaper way to make calls: `spans.py`.
-SPANS = "encoder, spans"
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +39,11 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
         if self.must is None:
             return None
         return self.figure.value <= self.must if self.less else self.figure.value >= self.must
+
+    @property
+    def timed(self) -> bool:
+        """Whether it is a time, which another machine does not repeat."""
+        return bool({"ms", "seconds"} & set(self.measure.split(", ")))
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,6 +80,21 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 def read(path: Path) -> Report:
     """A report that was written. Raises OSError or msgspec.DecodeError."""
     return msgspec.json.decode(path.read_bytes(), type=Report)
+
+
+def worse(found: Iterable[Row], known: Report) -> list[Row]:
+    """The figures that are surely worse than they should be: their whole interval lies beyond what they must reach or,
+    where the known report misses that, beyond the figure there. Times are left out."""
+    before = {(row.task, row.data, row.arm, row.measure): row for row in known.rows}
+    made: list[Row] = []
+    for row in found:
+        if row.must is None or row.timed:
+            continue
+        old = before.get((row.task, row.data, row.arm, row.measure))
+        line = old.figure.value if old is not None and old.met is False else row.must
+        if row.figure.low > line if row.less else row.figure.high < line:
+            made.append(row)
+    return made
 
 
 def markdown(report: Report) -> str:
