@@ -14,7 +14,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench venv models grammars lint types package ci lock clean
+.PHONY: help demo test bench venv models evaluation grammars lint types package ci lock clean
 
 help:           ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ venv: $(VENV)/.dev .typing  ## the environment for working on Metier: .venv with
 
 models: $(VENV)/.cluster  ## fetch and convert the embedded models, once for each user (about 30 s)
 	@$(BIN)/metier models pull
+
+evaluation: $(VENV)/.dev models  ## a sample of what the shipped models are measured by, beside the stored figures
+	@$(BIN)/metier eval all --quick --sample 40 --check ops/evaluation/*.json $(if $(DATA),--data $(DATA))
 
 grammars: $(VENV)/.dev  ## llguidance and xgrammar, the second engine, on the same schemas
 	@$(BIN)/metier models pull smollm2-135m-instruct

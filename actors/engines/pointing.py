@@ -230,18 +230,18 @@ def load(base: Path, folders: Mapping[str, Path], dtype: torch.dtype, shown: str
     from transformers import AutoTokenizer, BertModel
 
     tokenizer = AutoTokenizer.from_pretrained(base)
-    whole: Any = BertModel.from_pretrained(base, add_pooling_layer=False, dtype=torch.float32)
-    embeddings = whole.embeddings.to(dtype)
     made: dict[str, Pointer] = {}
+    embeddings: Any = None
     for name, folder in folders.items():
         if not (folder / HEADS).is_file():
             raise EngineFailed(model=shown, reason=f"there is no adapter in {folder}")
-        encoder: Any = BertModel(whole.config, add_pooling_layer=False)
-        encoder.load_state_dict(whole.state_dict())
+        encoder: Any = BertModel.from_pretrained(base, add_pooling_layer=False, dtype="auto")
+        # Adapters are merged in float32: the small changes they make would be lost in bfloat16.
+        encoder.encoder.float()
         with safe_open(folder / HEADS, "pt") as stored:
             encoder = shortened(encoder, int(stored.metadata()["layers"]))
         merged = attach(encoder, {name: str(folder / "adapter")}, shown).merge_and_unload().to(dtype)
-        merged.embeddings = embeddings
+        merged.embeddings = embeddings = embeddings or merged.embeddings
         made[name] = Pointer(merged, tokenizer).eval()
         made[name].take(folder)
     return made

@@ -61,7 +61,7 @@ def evaluate(options: Namespace) -> int:
         print(msgspec.json.encode(report).decode())  # noqa: T201 - for machines
     else:
         console().print(markdown(report), markup=False, soft_wrap=True)
-    fallen = worse(rows, read(options.check)) if options.check else []
+    fallen = worse(rows, [read(path) for path in options.check]) if options.check else []
     for row in fallen:
         console(stderr=True).print(
             f"worse than it must be: {row.task}, {row.data}, {row.measure}: {row.figure.value:.3f}"

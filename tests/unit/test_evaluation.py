@@ -129,13 +129,13 @@ def test_a_figure_is_surely_worse_if_its_interval_lies_below_what_it_must_reach_
 
     before = Report.of("metier eval router", 7, {}, [row(known, known)] if known else [])
     found = row(low, high)
-    assert ([found] if expected else []) == report.worse([found], before)
+    assert ([found] if expected else []) == report.worse([found], [before])
 
 
 def test_a_figure_where_less_is_better_is_worse_above_its_line() -> None:
     row = Row(task="", data="", arm=TRAINED, measure="ECE", figure=Figure(0.06, 0.055, 0.07, 9), must=0.05, less=True)
     better = msgspec.structs.replace(row, figure=Figure(0.06, 0.04, 0.07, 9))
-    assert [row] == report.worse([row, better], Report.of("", 7, {}, []))
+    assert [row] == report.worse([row, better], [])
 
 
 def test_a_report_is_stored_and_shown_with_its_command(tmp_path: Path) -> None:

@@ -82,10 +82,10 @@ def read(path: Path) -> Report:
     return msgspec.json.decode(path.read_bytes(), type=Report)
 
 
-def worse(found: Iterable[Row], known: Report) -> list[Row]:
+def worse(found: Iterable[Row], known: Iterable[Report]) -> list[Row]:
     """The figures that are surely worse than they should be: their whole interval lies beyond what they must reach or,
-    where the known report misses that, beyond the figure there. Times are left out."""
-    before = {(row.task, row.data, row.arm, row.measure): row for row in known.rows}
+    where a known report misses that, beyond the figure there. Times are left out."""
+    before = {(row.task, row.data, row.arm, row.measure): row for report in known for row in report.rows}
     made: list[Row] = []
     for row in found:
         if row.must is None or row.timed:
