@@ -154,8 +154,9 @@ def _learning_commands(commands: Any) -> None:
     command.add_argument(
         "--check",
         type=Path,
+        nargs="+",
         metavar="FILE",
-        help="exit status 1 if a figure is surely worse than it must be or was",
+        help="exit status 1 if a figure is surely worse than it must be, or than in these reports where it missed that",
     )
     _json(command)
 
