@@ -133,9 +133,10 @@ def test_a_figure_is_surely_worse_if_its_interval_lies_below_what_it_must_reach_
 
 
 def test_a_figure_where_less_is_better_is_worse_above_its_line() -> None:
-    row = Row(task="", data="", arm=TRAINED, measure="ECE", figure=Figure(0.06, 0.055, 0.07, 9), must=0.05, less=True)
-    better = msgspec.structs.replace(row, figure=Figure(0.06, 0.04, 0.07, 9))
-    assert [row] == report.worse([row, better], [])
+    row = Row(task="", data="", arm=TRAINED, measure="ECE", figure=Figure(0.06, 0.055, 0.07, 900), must=0.05, less=True)
+    better = msgspec.structs.replace(row, figure=Figure(0.06, 0.04, 0.07, 900))
+    few = msgspec.structs.replace(row, figure=Figure(0.06, 0.055, 0.07, 9))
+    assert [row] == report.worse([row, better, few], [])
 
 
 def test_a_report_is_stored_and_shown_with_its_command(tmp_path: Path) -> None:
