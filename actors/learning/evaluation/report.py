@@ -88,8 +88,8 @@ def read(path: Path) -> Report:
 
 def worse(found: Iterable[Row], known: Iterable[Report]) -> list[Row]:
     """The figures that are surely worse than they should be: their whole interval lies beyond what they must reach or,
-    where a known report misses that, beyond the figure there. Left out are times, and calibration errors of few answers,
-    which come out too great (Kumar et al. 2019, arXiv 1909.10155)."""
+    where a known report misses that, beyond the figure there. Left out are times, and calibration errors of few
+    answers, which come out too great (Kumar et al. 2019, arXiv 1909.10155)."""
     before = {(row.task, row.data, row.arm, row.measure): row for report in known for row in report.rows}
     made: list[Row] = []
     for row in found:
