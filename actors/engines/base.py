@@ -6,7 +6,8 @@ a handle on a model that runs in a deployment of its own.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -121,6 +122,15 @@ class Encoder(Protocol):
     async def close(self) -> None:
         """Frees what the encoder holds."""
         ...
+
+
+@contextlib.contextmanager
+def failing(model: str) -> Iterator[None]:
+    """What the libraries of models raise becomes EngineFailed, with the model as it is shown."""
+    try:
+        yield
+    except (RuntimeError, ValueError, OSError, KeyError) as error:
+        raise EngineFailed(model=model, reason=f"{type(error).__name__}: {error}") from error
 
 
 async def complete(engine: Engine, prompt: Prompt) -> Completion:

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 
-def dtype_of(device: str) -> str:
-    """ "bfloat16" where a device multiplies it, else "float32"."""
+if TYPE_CHECKING:
+    import torch
+
+
+def chosen(name: str, device: str = "cpu") -> torch.dtype:
+    """The type of a name; "auto" is bfloat16 where the device multiplies it, else float32."""
+    import torch
+
+    found: torch.dtype = getattr(torch, name if name != "auto" else "bfloat16" if _able(device) else "float32")
+    return found
+
+
+def _able(device: str) -> bool:
+    """Whether a device multiplies bfloat16."""
     import torch
 
     if device != "cpu":
-        return "bfloat16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "float32"
+        return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
     able = torch.cpu.get_capabilities()
-    return "bfloat16" if able.get("avx512_bf16") or able.get("amx_bf16") else "float32"
+    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))

@@ -26,14 +26,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from metier.topics.errors import EngineFailed, ModelMissing
+from metier.topics.errors import EngineFailed
 
 from .adapters import attach
 from .base import Routing
 from .batch import Batcher
-from .dtypes import dtype_of
+from .dtypes import chosen
 from .nearest import ANYTHING, Nearest, flat
-from .sources import PULL, Manifest
+from .sources import Manifest, required
 
 if TYPE_CHECKING:
     import torch
@@ -104,6 +104,16 @@ def tokenize(tokenizer: Any, texts: Sequence[str], prefix: str = "") -> Mapping[
     return dict(inputs)
 
 
+def base(path: str | Path) -> Any:
+    """The BertModel in a directory, ready for an adapter."""
+    from transformers import BertModel
+
+    model: Any = BertModel.from_pretrained(path, add_pooling_layer=False, dtype="auto")
+    # Adapters are merged in float32: the small changes they make would be lost in bfloat16.
+    model.encoder.float()
+    return model.eval()
+
+
 def shortened(model: Any, layers: int) -> Any:
     """A BertModel with its first `layers` layers; all of them where that is 0."""
     if layers:
@@ -154,8 +164,7 @@ class RouterEncoder:
 
     async def load(self) -> None:
         """Reads the encoder and its heads. Raises ModelMissing, or EngineFailed if they do not fit each other."""
-        if not (Path(self._settings.path) / "config.json").is_file():
-            raise ModelMissing(model=self.model, directory=self._settings.path, command=PULL)
+        required(self._settings.path, self.model)
         await asyncio.to_thread(self._load)
 
     async def route(self, text: str) -> Routing:
@@ -179,9 +188,9 @@ class RouterEncoder:
         if self._settings.threads:
             torch.set_num_threads(self._settings.threads)
         self._tokenizer = AutoTokenizer.from_pretrained(self._settings.path)
-        dtype = getattr(torch, dtype_of("cpu") if self._settings.dtype == "auto" else self._settings.dtype)
+        dtype = chosen(self._settings.dtype)
         examples = self._settings.examples
-        model = self._base()
+        model = base(self._settings.path)
         if self._settings.heads is not None:
             self._heads, model = self._trained(model, Path(self._settings.heads))
             examples = {name: texts for name, texts in examples.items() if name not in self._heads.labels}
@@ -193,16 +202,8 @@ class RouterEncoder:
         if self._settings.heads is None:
             self._heads = self._nearest(self._model, examples)
         elif examples:
-            plain = self._base().to(dtype)
+            plain = base(self._settings.path).to(dtype)
             self._added = (plain, self._nearest(plain, examples))
-
-    def _base(self) -> Any:
-        from transformers import BertModel
-
-        model: Any = BertModel.from_pretrained(self._settings.path, add_pooling_layer=False, dtype="auto")
-        # Adapters are merged in float32: the small changes they make would be lost in bfloat16.
-        model.encoder.float()
-        return model.eval()
 
     def _nearest(self, model: Any, examples: Mapping[str, Sequence[str]]) -> Nearest:
         import torch

@@ -12,23 +12,22 @@ among those that the schema allows. One base encoder serves any number of adapte
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from metier.topics.errors import EngineFailed, ModelMissing
+from metier.topics.errors import EngineFailed
 
 from ..tools.base import spans
 from . import calibration
-from .base import Completion, Piece, Prompt
+from .base import Completion, Piece, Prompt, failing
 from .batch import Batcher
-from .dtypes import dtype_of
+from .dtypes import chosen
 from .reading import Reading, read
-from .sources import PULL
+from .sources import required
 
 if TYPE_CHECKING:
     from .pointing import Allowed, Pointer, Scores
@@ -82,9 +81,8 @@ class PointerEngine:
 
     async def load(self) -> None:
         """Reads the base and what was trained. Raises ModelMissing or EngineFailed."""
-        if not (Path(self._settings.path) / "config.json").is_file():
-            raise ModelMissing(model=self.model, directory=self._settings.path, command=PULL)
-        with self._failing():
+        required(self._settings.path, self.model)
+        with failing(self.model):
             await asyncio.to_thread(self._load)
 
     async def stream(self, prompt: Prompt) -> AsyncIterator[Piece | Completion]:
@@ -95,7 +93,7 @@ class PointerEngine:
             known = ", ".join(self._settings.adapters) or "none"
             reason = f"it has no adapter {adapter!r}; it has {known}" if self._pointers else "it is not loaded"
             raise EngineFailed(model=self.model, reason=reason)
-        with self._failing():
+        with failing(self.model):
             scores = await self._batcher.submit(Question(adapter, read(prompt.turns)))
             text, least, joint = _call(scores, prompt.schema or {})
         line = self._calibrations[adapter]
@@ -128,10 +126,9 @@ class PointerEngine:
         settings = self._settings
         if settings.threads:
             torch.set_num_threads(settings.threads)
-        dtype = getattr(torch, dtype_of("cpu") if settings.dtype == "auto" else settings.dtype)
         folders = {name: Path(path) for name, path in settings.adapters.items()}
         self._calibrations = {name: calibration.read(folder, self.model) for name, folder in folders.items()}
-        self._pointers = load(Path(settings.path), folders, dtype, self.model)
+        self._pointers = load(Path(settings.path), folders, chosen(settings.dtype), self.model)
 
     def _answer(self, asked: list[Question]) -> list[Scores]:
         import torch
@@ -143,13 +140,6 @@ class PointerEngine:
                 found = self._pointers[adapter]([asked[place].reading for place in own])
             made |= dict(zip(own, found, strict=True))
         return [made[place] for place in range(len(asked))]
-
-    @contextlib.contextmanager
-    def _failing(self) -> Iterator[None]:
-        try:
-            yield
-        except (RuntimeError, ValueError, OSError, KeyError) as error:
-            raise EngineFailed(model=self.model, reason=f"{type(error).__name__}: {error}") from error
 
 
 def _call(scores: Scores, schema: dict[str, Any]) -> tuple[str, float, float]:

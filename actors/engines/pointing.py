@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from metier.topics.errors import EngineFailed
 
 from .adapters import attach
-from .encoder import shortened
+from .encoder import base, shortened
 from .reading import NOTHING, Place, Reading, Signature, Slot, mentions, places
 
 HEADS = "heads.safetensors"
@@ -90,8 +90,7 @@ class Pointer(torch.nn.Module):
 
     def take(self, folder: Path) -> None:
         """Takes the heads that were stored, and how readily they refuse."""
-        with safe_open(folder / HEADS, "pt") as stored:
-            self.refusal = float(stored.metadata()["refusal"])
+        self.refusal = float(_about(folder)["refusal"])
         self.heads.load_state_dict({name: weight.float() for name, weight in load_file(folder / HEADS).items()})
 
     def length(self, text: str) -> int:
@@ -122,6 +121,13 @@ class Pointer(torch.nn.Module):
             fits = torch.cat([fits[:-1], fits[-1:] + self.refusal])
             made.append(Scores(reading, encoding, fits.log_softmax(0), ends.log_softmax(-1)))
         return made
+
+
+def _about(folder: Path) -> dict[str, str]:
+    """What is stored beside the weights of heads."""
+    with safe_open(folder / HEADS, "pt") as stored:
+        about: dict[str, str] = stored.metadata()
+    return about
 
 
 def _token(encoding: Any, start: int) -> int:
@@ -225,21 +231,17 @@ def _apart(some: Sequence[Place], others: Sequence[Place]) -> bool:
     return not any(place.overlaps(other) for place in some for other in others)
 
 
-def load(base: Path, folders: Mapping[str, Path], dtype: torch.dtype, shown: str) -> dict[str, Pointer]:
+def load(path: Path, folders: Mapping[str, Path], dtype: torch.dtype, shown: str) -> dict[str, Pointer]:
     """A pointer for each adapter, merged in; they share the base's embeddings. Raises EngineFailed or OSError."""
-    from transformers import AutoTokenizer, BertModel
+    from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(base)
+    tokenizer = AutoTokenizer.from_pretrained(path)
     made: dict[str, Pointer] = {}
     embeddings: Any = None
     for name, folder in folders.items():
         if not (folder / HEADS).is_file():
             raise EngineFailed(model=shown, reason=f"there is no adapter in {folder}")
-        encoder: Any = BertModel.from_pretrained(base, add_pooling_layer=False, dtype="auto")
-        # Adapters are merged in float32: the small changes they make would be lost in bfloat16.
-        encoder.encoder.float()
-        with safe_open(folder / HEADS, "pt") as stored:
-            encoder = shortened(encoder, int(stored.metadata()["layers"]))
+        encoder = shortened(base(path), int(_about(folder)["layers"]))
         merged = attach(encoder, {name: str(folder / "adapter")}, shown).merge_and_unload().to(dtype)
         merged.embeddings = embeddings = embeddings or merged.embeddings
         made[name] = Pointer(merged, tokenizer).eval()

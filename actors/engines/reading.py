@@ -102,10 +102,8 @@ def places(reading: Reading, slot: Slot, value: Any) -> list[Place]:
     if value is None:
         return [NOTHING]
     words = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-    hint = reading.about[slot.end : slot.until]
-    if found := re.search(rf"(?:: |\||\[){re.escape(words.replace('_', ' '))}(?=\||\]|$)", hint):
-        end = slot.end + found.end()
-        return [Place(end - len(words), end, of_text=False)]
+    if (at := _choice(words.replace("_", " "), reading.about[slot.end : slot.until])) is not None:
+        return [Place(slot.end + at, slot.end + at + len(words), of_text=False)]
     if isinstance(value, int | float) and not isinstance(value, bool):
         return [Place(*place) for place in _numbers(reading.text).get(value, ())]
     return [Place(*place) for place in _found(words, reading.text)]
@@ -119,13 +117,33 @@ def mentions(reading: Reading, value: Any) -> list[Place]:
     return [Place(*place) for place in found or _found(value, reading.text)]
 
 
+def _choice(words: str, hint: str) -> int | None:
+    """Where a choice begins in a hint such as ": half|full" or ": [red|blue]"."""
+    at = hint.find(words)
+    while at >= 0:
+        if hint[:at].endswith((": ", "|", "[")) and hint[at + len(words) :][:1] in ("", "|", "]"):
+            return at
+        at = hint.find(words, at + 1)
+    return None
+
+
 @functools.lru_cache(maxsize=4096)
 def _found(words: str, text: str) -> tuple[tuple[int, int], ...]:
     """Where words stand in a text, not inside others."""
-    if not words:
-        return ()
-    before, after = (r"(?<!\w)" if words[0].isalnum() else ""), (r"(?!\w)" if words[-1].isalnum() else "")
-    return tuple(match.span() for match in re.finditer(before + re.escape(words) + after, text))
+    found: list[tuple[int, int]] = []
+    at = text.find(words) if words else -1
+    while at >= 0:
+        end = at + len(words)
+        inside = _joined(text[at - 1 : at], words[0]) or _joined(text[end : end + 1], words[-1])
+        if not inside:
+            found.append((at, end))
+        at = text.find(words, at + 1 if inside else end)
+    return tuple(found)
+
+
+def _joined(outer: str, inner: str) -> bool:
+    """Whether the letter outside belongs to the word that the letter inside ends."""
+    return inner.isalnum() and (outer.isalnum() or outer == "_")
 
 
 @functools.lru_cache(maxsize=64)

@@ -158,6 +158,12 @@ def find(source: Source) -> Path:
     raise ModelMissing(model=source.title or str(source), directory=str(path), command=command)
 
 
+def required(path: str, model: str) -> None:
+    """Raises ModelMissing, with the model as it is shown, if no model lies in a directory."""
+    if not (Path(path) / "config.json").is_file():
+        raise ModelMissing(model=model, directory=path, command=PULL)
+
+
 def pull(source: Source, progress: Progress = lambda step: None) -> Path:
     """Fetches a model, checks it and makes it ready, unless it is; returns its directory.
 

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import msgspec
 
-from metier.topics.errors import EngineFailed, ModelMissing
+from metier.topics.errors import EngineFailed
 
 from . import calibration
 from .adapters import attach
-from .base import Completion, Piece, Prompt, Turn
+from .base import Completion, Piece, Prompt, Turn, failing
 from .batch import Batcher
-from .dtypes import dtype_of
-from .sources import PULL
+from .dtypes import chosen
+from .sources import required
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -95,15 +94,14 @@ class TransformersEngine:
 
     async def load(self) -> None:
         """Reads the base and its adapters. Raises ModelMissing or EngineFailed."""
-        if not (Path(self._settings.path) / "config.json").is_file():
-            raise ModelMissing(model=self.model, directory=self._settings.path, command=PULL)
-        with self._failing():
+        required(self._settings.path, self.model)
+        with failing(self.model):
             await asyncio.to_thread(self._load)
 
     async def stream(self, prompt: Prompt) -> AsyncIterator[Piece | Completion]:
         """Pieces as they come, then the completion. Closing the iterator stops the model. Raises EngineFailed."""
         self._check(prompt)
-        with self._failing():
+        with failing(self.model):
             row = await asyncio.to_thread(self._row, prompt, asyncio.get_running_loop())
         self._running.add(row)
         answered = self._batcher.submit(row)
@@ -147,7 +145,7 @@ class TransformersEngine:
         device = settings.device if settings.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
         self._tokenizer = AutoTokenizer.from_pretrained(settings.path)
         # In float32 on a CPU the weights stay mapped from the file: processes on one host share them.
-        dtype = getattr(torch, dtype_of(device) if settings.dtype == "auto" else settings.dtype)
+        dtype = chosen(settings.dtype, device)
         model: Any = AutoModelForCausalLM.from_pretrained(settings.path, dtype=dtype)
         model = model.to(device)
         self._grammar = GRAMMARS[settings.grammar](self._tokenizer, model.config.vocab_size, settings.name)
@@ -208,7 +206,7 @@ class TransformersEngine:
 
     async def _explain(self, answered: asyncio.Future[None]) -> NoReturn:
         if not answered.cancelled():
-            with self._failing():
+            with failing(self.model):
                 await answered
         raise EngineFailed(model=self.model, reason="it was closed while it answered")
 
@@ -224,10 +222,3 @@ class TransformersEngine:
             confidence=line.of(row.joint) if line else row.least,
             joint=None if row.least is None else row.joint,
         )
-
-    @contextlib.contextmanager
-    def _failing(self) -> Iterator[None]:
-        try:
-            yield
-        except (RuntimeError, ValueError, OSError, KeyError) as error:
-            raise EngineFailed(model=self.model, reason=f"{type(error).__name__}: {error}") from error

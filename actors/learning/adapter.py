@@ -1,6 +1,6 @@
 """One LoRA adapter for a team's tool calls: requests in, calls out, the words copied as they were said.
 
-    python -m metier.actors.learning.adapter --team cluster/teams/trip --base smollm2-135m-instruct --out DIRECTORY
+    metier train adapter --team cluster/teams/trip --base smollm2-135m-instruct --out DIRECTORY
 
 Hu et al., LoRA (arXiv 2106.09685). The loss is on the call alone; prompts are those that serving makes.
 """
@@ -22,10 +22,10 @@ from safetensors.torch import save_file
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
-from ..engines.dtypes import dtype_of
+from ..engines.dtypes import chosen
 from ..engines.transformers import prompt_ids
 from . import card, command, manifest
-from .descent import Course, Group, descend
+from .descent import Course, Group, descend, last
 from .lessons import Lesson
 
 
@@ -142,8 +142,7 @@ def train(model: Any, plan: Sequence[Pack], recipe: Recipe, out: Path, identity:
 def adapt(base: Path, recipe: Recipe, start: Path | None = None) -> Any:
     """The base model with a fresh adapter, or one to go on with."""
     torch.manual_seed(recipe.seed)
-    dtype = dtype_of("cpu") if recipe.dtype == "auto" else recipe.dtype
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=getattr(torch, dtype))
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=chosen(recipe.dtype))
     with as_peft_reads():
         if start is not None:
             return PeftModel.from_pretrained(model, start, is_trainable=True)
@@ -192,10 +191,11 @@ def run(
     plan = packs([tokens(tokenizer, lesson) for lesson in given], recipe.pack, recipe.seed)
     plan = plan[: recipe.steps or None]
     model = adapt(directory, recipe, start)
+    before = manifest.read(start) if start else None
     begun = time.monotonic()
-    losses = train(model, plan, recipe, out, (base, recipe, described, start and manifest.read(start)))
+    losses = train(model, plan, recipe, out, (base, recipe, described, before))
     save(model, base, out)
-    manifest.Manifest.of(
+    card.finish(
         out,
         base,
         recipe,
@@ -204,21 +204,14 @@ def run(
         data=[described],
         steps=len(plan),
         tokens=sum(each.ids.numel() for each in plan),
-        metrics={"loss.last": round(sum(losses[-50:]) / len(losses[-50:]), 4)},
-        start=manifest.read(start) if start else None,
-    ).write(out)
-    card.write(manifest.read(out), out)
+        metrics={"loss.last": last(losses)},
+        start=before,
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line; `arguments` instead of the process's own."""
-    parser = command.parser(__doc__, "smollm2-135m-instruct")
-    command.lessons(parser)
-    options = command.begun(parser, arguments)
-    recipe = command.recipe(options.recipe, Recipe)
-    given, described = command.given(options, recipe)
-    told = command.again("adapter", options)
-    run(options.base, options.base_directory, given, options.out, recipe, options.start, described, told)
+    command.learn("adapter", __doc__, "smollm2-135m-instruct", Recipe, run, arguments)
 
 
 if __name__ == "__main__":

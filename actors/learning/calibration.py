@@ -123,8 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     (options.adapter / NAME).write_bytes(msgspec.json.format(msgspec.json.encode(line)) + b"\n")
     share = {"dev.answers": float(len(right)), "dev.exact": round(sum(right) / len(right), 4)}
     about = msgspec.structs.replace(about, metrics=about.metrics | share)
-    about.write(options.adapter)
-    card.write(manifest.read(options.adapter), options.adapter)
+    card.write(about, options.adapter)
     logging.getLogger(__name__).info("%s", share)
 
 

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+from . import manifest as manifests
 from .manifest import Manifest
 
 
+def finish(folder: Path, base: str, recipe: Any, begun: float, **known: Any) -> None:
+    """Writes what is said of a run that ends now, with what `Manifest.of` takes."""
+    write(Manifest.of(folder, base, recipe, begun, **known), folder)
+
+
 def write(manifest: Manifest, folder: Path) -> None:
-    """Writes README.md."""
-    (folder / "README.md").write_text(text(manifest), encoding="utf-8")
+    """Writes the manifest with the hashes of what lies in the folder, and README.md."""
+    manifest.write(folder)
+    (folder / "README.md").write_text(text(manifests.read(folder)), encoding="utf-8")
 
 
 def text(manifest: Manifest) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,7 +33,21 @@ def parser(about: str | None, base: str) -> argparse.ArgumentParser:
     return made
 
 
-def lessons(made: argparse.ArgumentParser) -> None:
+def learn(
+    what: str, about: str | None, base: str, kind: type[Any], run: Callable[..., None], arguments: Sequence[str] | None
+) -> None:
+    """A run that learns calls, from its command line: `run` gets base, its directory, lessons, folder, recipe, where it
+    goes on from, what is said of the lessons, and the command that does it again."""
+    made = parser(about, base)
+    _lessons(made)
+    options = begun(made, arguments)
+    chosen = recipe(options.recipe, kind)
+    lessons, described = _given(options, chosen)
+    told = again(what, options)
+    run(options.base, options.base_directory, lessons, options.out, chosen, options.start, described, told)
+
+
+def _lessons(made: argparse.ArgumentParser) -> None:
     """The options of a run that learns calls."""
     made.add_argument("--team", type=Path, help="the team's folder")
     made.add_argument("--lessons", default="", help='a function (count, seed) as "module:name", instead of sentences')
@@ -42,7 +56,7 @@ def lessons(made: argparse.ArgumentParser) -> None:
     made.add_argument("--start", type=Path, help="what an earlier run made, to go on with")
 
 
-def given(options: Any, recipe: Any) -> tuple[list[Lesson], Data]:
+def _given(options: Any, recipe: Any) -> tuple[list[Lesson], Data]:
     """The lessons of a run with those options, and what its manifest says of them."""
     if options.lessons:
         made = made_by(options.lessons, recipe.lessons, recipe.seed, options.data, options.team)

@@ -91,6 +91,12 @@ def descend(
     return losses
 
 
+def last(losses: Sequence[float]) -> float:
+    """The mean loss of the last fifty steps."""
+    recent = losses[-50:]
+    return round(sum(recent) / len(recent), 4)
+
+
 class _Kept:
     """The state of a run, in a file."""
 

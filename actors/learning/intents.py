@@ -105,7 +105,7 @@ def run(folder: Path, base: str, directory: Path, out: Path, recipe: Recipe, tol
     )
     heads.write(router, out, base, about)
     found = figures(asyncio.run(_served(directory, out, test)), recipe.seed)
-    manifest.Manifest.of(
+    card.finish(
         out,
         base,
         recipe,
@@ -114,8 +114,7 @@ def run(folder: Path, base: str, directory: Path, out: Path, recipe: Recipe, tol
         data=described,
         steps=steps,
         metrics={f"test.{name}": round(figure.value, 4) for name, figure in found.items()},
-    ).write(out)
-    card.write(manifest.read(out), out)
+    )
 
 
 async def _served(base: Path, out: Path, sentences: Sequence[Sentence]) -> list[Judged]:

@@ -1,6 +1,6 @@
 """The cheaper way to call a tool: a sentence encoder that points at the words of each argument.
 
-    metier train pointer --team cluster/teams/trip --data DIR/sgd --base multilingual-e5-small --out DIRECTORY
+    metier train pointer --team cluster/teams/trip --start cluster/teams/general-tools --out DIRECTORY
 
 It learns the lessons that an adapter learns (`adapter.py`), from the same prompts; `engines/pointing.py` says how it
 answers.
@@ -98,6 +98,8 @@ def adapt(base: Path, recipe: Recipe, start: Path | None = None) -> Pointer:
         weights = load_file(start / "adapter" / "adapter_model.safetensors")
         set_peft_model_state_dict(pointer.encoder, weights)
         pointer.take(start)
+        # It learns what fits; how readily it refuses is added when it has.
+        pointer.refusal = 0.0
     return pointer
 
 
@@ -126,6 +128,7 @@ def run(
     pointer = adapt(directory, recipe, start)
     heads = list(pointer.heads.parameters())
     inner = [weight for weight in pointer.encoder.parameters() if weight.requires_grad]
+    before = manifest.read(start) if start else None
     begun = time.monotonic()
     pointer.train()
     losses = descent.descend(
@@ -134,12 +137,12 @@ def run(
         lambda batch: loss(pointer, batch),
         descent.Course(warmup=recipe.warmup, decay=0.01, kept=50),
         out,
-        (base, recipe, described, start and manifest.read(start)),
+        (base, recipe, described, before),
     )
     save(pointer.encoder, base, out / "adapter")
     pointer.refusal = recipe.refusal
     pointer.write(out)
-    manifest.Manifest.of(
+    card.finish(
         out,
         base,
         recipe,
@@ -147,21 +150,14 @@ def run(
         command=told,
         data=[described],
         steps=len(plan),
-        metrics={"loss.last": round(sum(losses[-50:]) / len(losses[-50:]), 4)},
-        start=manifest.read(start) if start else None,
-    ).write(out)
-    card.write(manifest.read(out), out)
+        metrics={"loss.last": descent.last(losses)},
+        start=before,
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line; `arguments` instead of the process's own."""
-    parser = command.parser(__doc__, "multilingual-e5-small")
-    command.lessons(parser)
-    options = command.begun(parser, arguments)
-    recipe = command.recipe(options.recipe, Recipe)
-    given, described = command.given(options, recipe)
-    told = command.again("pointer", options)
-    run(options.base, options.base_directory, given, options.out, recipe, options.start, described, told)
+    command.learn("pointer", __doc__, "multilingual-e5-small", Recipe, run, arguments)
 
 
 if __name__ == "__main__":

@@ -147,7 +147,7 @@ def run(
     about = _fitted(router, made.dev, base)
     heads.write(router, out, base, about)
     found = {name: heads.score(router, examples) for name, examples in made.tests.items()}
-    manifest.Manifest.of(
+    card.finish(
         out,
         base,
         recipe,
@@ -156,8 +156,7 @@ def run(
         data=made.described,
         steps=steps,
         metrics={key: value for name, each in found.items() for key, value in metrics(each, about, name).items()},
-    ).write(out)
-    card.write(manifest.read(out), out)
+    )
 
 
 def _fitted(router: heads.Router, dev: Sequence[Example], base: str) -> Heads:

@@ -9,6 +9,7 @@ import logging
 import tempfile
 from argparse import Namespace
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -156,13 +157,13 @@ async def specialist(team: Team, options: Namespace, used: Used) -> list[Row]:
         known = [each for each in found if each.calls.keys() <= tools.keys()]
         if known:
             cases = calls.by_hand(known, tools, _TODAY)
-            learned = lessons.of_team(Path(team.directory), _LEARNED, options.seed)
+            learned = partial(lessons.of_team, Path(team.directory), _LEARNED, options.seed)
             rows += await _arms(team, _adapter(team, adapter), cases, learned, options, used)
     if options.data is not None:
         count = options.sample or 10_000
         cases = calls.dialogues(options.data / "sgd", count, options.seed)
         cases += calls.functions(options.data / "bfcl", count, options.seed)
-        learned = functions.general(_LEARNED, options.seed, options.data / "sgd", general / "training")
+        learned = partial(functions.general, _LEARNED, options.seed, options.data / "sgd", general / "training")
         rows += await _arms(team, general, cases, learned, options, used)
     if not rows:
         raise InvalidInput(reason="this team has no evaluation/calls.yaml: say with --data where public sets lie")
@@ -170,7 +171,12 @@ async def specialist(team: Team, options: Namespace, used: Used) -> list[Row]:
 
 
 async def _arms(
-    team: Team, adapter: Path, cases: Sequence[Case], learned: Sequence[Lesson], options: Namespace, used: Used
+    team: Team,
+    adapter: Path,
+    cases: Sequence[Case],
+    learned: Callable[[], list[Lesson]],
+    options: Namespace,
+    used: Used,
 ) -> list[Row]:
     """The figures of the most frequent call, of the nearest lesson's, of a model untrained, and of what was trained."""
     from metier.actors.learning import manifest, trained
@@ -181,7 +187,7 @@ async def _arms(
     rows = calls.rows(cases, calls.usual(cases), FREQUENT, options.seed)
     if not options.quick:
         encoder = models.path(team, team.router.model)
-        rows += calls.rows(cases, neighbours.answers(encoder, learned, cases), NEAREST, options.seed)
+        rows += calls.rows(cases, neighbours.answers(encoder, learned(), cases), NEAREST, options.seed)
     if options.data is not None and not options.quick:
         shots = calls.shots(options.data / "sgd", options.seed)
         base = models.engine(team, next(name for name, model in team.models.items() if model.engine == "transformers"))

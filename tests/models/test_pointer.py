@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import torch
 
 from metier.actors.engines.base import Prompt, Turn, complete
 from metier.actors.engines.pointer import PointerEngine, PointerSettings
+from metier.actors.engines.pointing import load
 from metier.actors.engines.reading import NOTHING
 from metier.actors.learning import manifest, pointer
 from metier.actors.learning.examples import Phrasebook, generate
@@ -86,6 +88,15 @@ def test_a_run_goes_on_from_another(e5: Path, folder: Path, given: list[Lesson])
     aims = [pointer.aim(lesson) for lesson in given]
     with torch.inference_mode():
         assert float(pointer.loss(again, aims)) < 0.8 * float(pointer.loss(fresh, aims))
+
+
+def test_how_readily_it_refuses_is_stored_and_not_learned_from(e5: Path, folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "shy")
+    shy = pointer.adapt(e5, TINY, folder)
+    shy.refusal = 2.0
+    shy.write(tmp_path / "shy")
+    assert 2.0 == load(e5, {"shy": tmp_path / "shy"}, torch.float32, "e5")["shy"].refusal
+    assert 0.0 == pointer.adapt(e5, TINY, tmp_path / "shy").refusal
 
 
 def test_every_value_of_a_lesson_has_its_place() -> None:
