@@ -87,7 +87,7 @@ def _slots(about: str, start: int) -> list[Slot]:
         if about[at] == "\n":
             break
         if depth == 0 or (depth == 1 and about[at] == "," and about[at + 1 : at + 2] == " "):
-            name = re.split(r"[?:]", about[begun:at], maxsplit=1)[0]
+            name = re.split(r"[?:]| \(", about[begun:at], maxsplit=1)[0]
             if name:
                 found.append(Slot(name, begun, begun + len(name), at))
             begun = at + 2

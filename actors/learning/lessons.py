@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import random
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,9 @@ from .examples import Example, Phrasebook, Team, generate
 #: Of the requests: asks for one specialist, for two, whole trips.
 WEIGHTS = {"1": 0.62, "2": 0.1, "3+": 0.28}
 
+#: What an argument is for, behind it in its signature (`tools/schema.py`).
+_MEANING = re.compile(r" \([^()]*\)(?=[,)])")
+
 
 class Lesson(msgspec.Struct, frozen=True):
     """One prompt and the call it should bring."""
@@ -27,6 +31,12 @@ class Lesson(msgspec.Struct, frozen=True):
     specialist: str
     turns: tuple[Turn, ...]
     call: str
+
+    def untold(self) -> Lesson:
+        """The same of tools that do not tell what their arguments are for."""
+        first, *rest = self.turns
+        bare = msgspec.structs.replace(first, content=_MEANING.sub("", first.content))
+        return msgspec.structs.replace(self, turns=(bare, *rest))
 
 
 def lessons(team: Team, examples: Sequence[Example], limit: int, seed: int) -> list[Lesson]:

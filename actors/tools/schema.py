@@ -18,6 +18,7 @@ from .function import builtins, words_of
 from .numerals import candidates
 
 _DESCRIPTION_LIMIT = 80
+_MEANING_LIMIT = 48
 _CHOICES_LIMIT = 200
 _ITEMS_LIMIT = 16
 
@@ -117,8 +118,10 @@ def _understood(schema: dict[str, Any], said: Any, request: Request) -> Any:
 
 
 def _signature(name: str, properties: Mapping[str, dict[str, Any]], required: Collection[str]) -> str:
-    """A tool in one line: `book(city, nights: int, board?: half|full, guests?: [text])`."""
-    parts = (f"{key}{'?' * (key not in required)}{_hint(schema)}" for key, schema in properties.items())
+    """A tool in one line: `book(city (where to stay), nights: int, board?: half|full, guests?: [text])`."""
+    parts = (
+        f"{key}{'?' * (key not in required)}{_hint(kind)}{_meaning(key, kind)}" for key, kind in properties.items()
+    )
     return f"{name}({', '.join(parts)})"
 
 
@@ -135,6 +138,23 @@ def _hint(schema: dict[str, Any]) -> str:
     if kind == "object" and schema.get("properties"):
         return f": {{{', '.join(schema['properties'])}}}"
     return f": {_SHORT[kind]}" if kind in _SHORT else ""
+
+
+def _meaning(name: str, schema: dict[str, Any]) -> str:
+    """What an argument is for, in a few words behind it; nothing if its name says as much, or its choices do."""
+    sole = _sole(schema)
+    if "enum" in sole or sole.get("type") == "boolean":
+        return ""
+    told = re.split(r"[,;:.!?(\[{\n]", str(schema.get("description") or sole.get("description") or ""), maxsplit=1)[0]
+    told = re.sub(r"^(the|an?)\s+|[)\]}\"|]", "", told.strip(), flags=re.IGNORECASE)
+    if len(told) > _MEANING_LIMIT:
+        told = told[:_MEANING_LIMIT].rpartition(" ")[0]
+    return f" ({told})" if _words(told) - _words(name) else ""
+
+
+def _words(text: str) -> set[str]:
+    """The words of a text or of a name such as `fromCity`."""
+    return {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[^\W\d_]+", text)} - {"the", "a", "an", "of"}
 
 
 def _sole(schema: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from metier.actors.engines import reading
 from metier.actors.learning.sets import functions
 from metier.topics.errors import InvalidInput
 
@@ -33,6 +34,17 @@ def test_a_function_is_learned_alone_among_others_and_where_it_does_not_fit(know
     refused = [lesson for lesson in made if msgspec.json.decode(lesson.call) == {"tool": None}]
     assert 0.2 < len(refused) / len(made) < 0.45
     assert made == functions.lessons(known[:8], seed=1)
+
+
+def test_a_lesson_can_be_of_tools_that_do_not_tell_what_arguments_are_for(known: list[functions.Function]) -> None:
+    told = functions.lessons(known[:8], seed=1)[0]
+    untold = told.untold()
+    assert untold.call == told.call
+    assert untold.turns[1:] == told.turns[1:]
+    names = [[slot.name for tool in reading.read(each.turns).tools for slot in tool.slots] for each in (told, untold)]
+    assert names[0] == names[1]
+    assert " (" in told.turns[0].content.rpartition(" - ")[0]
+    assert " (" not in untold.turns[0].content.rpartition(" - ")[0]
 
 
 def test_a_file_that_holds_no_functions_is_named(tmp_path: Path) -> None:

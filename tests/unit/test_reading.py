@@ -36,6 +36,15 @@ def test_a_tool_without_arguments_has_none() -> None:
     assert () == tool.slots
 
 
+def test_what_an_argument_is_for_is_no_part_of_its_name_or_of_its_choices() -> None:
+    told = "FindRide(from_city (city to depart, as said), seats?: int (tickets), colours: [red|blue] (of seats)) - F."
+    read_ = reading(about=told)
+    (tool,) = read_.tools
+    assert ["from_city", "seats", "colours"] == [slot.name for slot in tool.slots]
+    assert [Place(told.index("blue"), told.index("blue") + 4, of_text=False)] == places(read_, tool.slots[2], "blue")
+    assert [] == places(read_, tool.slots[2], "seats")
+
+
 def test_a_prompt_that_offers_no_tool_is_refused() -> None:
     with pytest.raises(ValueError, match="offers no tool"):
         reading(about="You are a helpful assistant.")

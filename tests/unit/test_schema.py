@@ -87,6 +87,26 @@ def test_the_signature_hints_at_what_is_no_plain_text() -> None:
     ) == described.offer(Request(text="", today=TODAY)).brief
 
 
+@pytest.mark.parametrize(
+    ("name", "schema", "shown"),
+    [
+        ("origin", {"description": "The city to depart from."}, "origin (city to depart from)"),
+        ("seats", {"description": "How many tickets (1 to 9)", **INTEGER}, "seats: int (How many tickets)"),
+        ("departure_date", {"description": "Date of departure"}, "departure_date"),
+        ("toCity", {"description": "The city, to"}, "toCity"),
+        ("colour", {"description": "What it looks like", "enum": ["red", "blue"]}, "colour: red|blue"),
+        ("late", {"description": "After ten in the evening", "type": "boolean"}, "late: true|false"),
+        ("note", {"description": " ".join(["word"] * 20)}, f"note ({' '.join(['word'] * 9)})"),
+        ("note", {"description": "x" * 60}, "note"),
+    ],
+)
+def test_the_signature_says_what_an_argument_is_for_where_its_name_does_not(
+    name: str, schema: dict[str, Any], shown: str
+) -> None:
+    described = tool((name,), **{name: {**TEXT, **schema} if "enum" not in schema else schema})
+    assert f"go({shown}) - Goes." == described.offer(Request(text="", today=TODAY)).brief
+
+
 def test_what_was_not_said_inside_an_object_is_left_out() -> None:
     described = tool(room={"type": "object", "properties": {"beds": INTEGER, "view": TEXT}})
     request = Request(text="2 beds", today=TODAY)

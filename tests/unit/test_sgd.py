@@ -14,9 +14,9 @@ from metier.topics.errors import InvalidInput
 SERVICES = {
     "Ferries_1": {
         "slots": [
-            {"name": "port", "is_categorical": False, "possible_values": []},
-            {"name": "day", "is_categorical": False, "possible_values": []},
-            {"name": "cabin", "is_categorical": True, "possible_values": ["Inside", "Outside"]},
+            {"name": "port", "description": "Port", "is_categorical": False, "possible_values": []},
+            {"name": "day", "description": "Day", "is_categorical": False, "possible_values": []},
+            {"name": "cabin", "description": "Cabin", "is_categorical": True, "possible_values": ["Inside", "Outside"]},
         ],
         "intents": [
             {
@@ -28,7 +28,7 @@ SERVICES = {
         ],
     },
     "Banks_1": {
-        "slots": [{"name": "amount", "is_categorical": False, "possible_values": []}],
+        "slots": [{"name": "amount", "description": "Amount", "is_categorical": False, "possible_values": []}],
         "intents": [{"name": "Pay", "description": "Pay somebody", "required_slots": ["amount"], "optional_slots": {}}],
     },
 }

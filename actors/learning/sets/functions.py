@@ -23,6 +23,9 @@ from . import sgd
 
 NAME = "functions.jsonl"
 
+#: Share of the lessons in which arguments have names alone, as those of many Python functions.
+_UNTOLD = 0.2
+
 _TODAY = dt.date(2026, 1, 1)
 
 
@@ -60,8 +63,8 @@ def lessons(functions: Sequence[Function], seed: int) -> list[Lesson]:
         near = functions[(place + rng.choice((1, 2, 3))) % len(functions)]
         far, stranger = rng.sample([each for each in functions if each not in (function, near)], 2)
         alone = [(function, asked) for asked in function.requests]
-        foreign = [(None, rng.choice(near.requests)), (None, rng.choice(far.requests))]
-        made += _group([function], alone + rng.sample(foreign, rng.choice((1, 2))), f"{place}/alone")
+        foreign = [(None, rng.choice(other.requests)) for other in (near, far, stranger)]
+        made += _group([function], alone + rng.sample(foreign, rng.choice((2, 3))), f"{place}/alone")
         offered = rng.sample([function, near, far], 3)[: rng.choice((2, 3, 3))]
         among = [(each, rng.choice(each.requests)) for each in offered]
         made += _group(offered, [*among, (None, rng.choice(stranger.requests))], f"{place}/among")
@@ -111,7 +114,9 @@ def _fits(value: Any, schema: dict[str, Any]) -> bool:
 
 
 def general(count: int, seed: int, data: Path, training: Path) -> list[Lesson]:
-    """Lessons of the functions in `training`, and `count` of the Schema-Guided Dialogue set in `data`."""
+    """Lessons of the functions in `training`, and `count` of the Schema-Guided Dialogue set in `data`; in some, nothing
+    tells what arguments are for."""
+    rng = random.Random(f"{seed}/general")
     made = lessons(read(training), seed) + sgd.lessons(count, seed, data)
-    random.Random(f"{seed}/general").shuffle(made)
-    return made
+    rng.shuffle(made)
+    return [lesson.untold() if rng.random() < _UNTOLD else lesson for lesson in made]

@@ -67,6 +67,7 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
 
 class _Slot(msgspec.Struct, frozen=True):
     name: str
+    description: str
     is_categorical: bool
     possible_values: list[str]
 
@@ -83,7 +84,8 @@ class _Intent(msgspec.Struct, frozen=True):
         for name in (*self.required_slots, *self.optional_slots):
             slot, indifferent = slots[name], self.optional_slots.get(name) == "dontcare"
             choices = [*slot.possible_values, "dontcare"] if indifferent else slot.possible_values
-            properties[name] = {"enum": choices} if slot.is_categorical else {"type": "string"}
+            kind = {"enum": choices} if slot.is_categorical else {"type": "string"}
+            properties[name] = {"description": slot.description, **kind}
         schema = {"type": "object", "properties": properties, "required": self.required_slots}
         return Described(self.name, schema, self.description)
 
