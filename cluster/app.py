@@ -1,4 +1,4 @@
-"""From a team to Serve applications: one for each actor and each shared model, so that one changes alone."""
+"""Serve applications on Ray: what `deploy.py` says of a team, made, given to Serve, watched and ended."""
 
 from __future__ import annotations
 
@@ -12,16 +12,14 @@ from typing import Any
 import msgspec
 from ray import serve
 from ray.serve._private.application_state import StatusOverview
-from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
 from ray.serve.context import _get_global_client
-from ray.serve.schema import ApplicationStatus, LoggingConfig
+from ray.serve.schema import ApplicationStatus
 
 from metier.topics.errors import Timeout, Unavailable
 
-from . import build, models, pool
+from . import deploy, pool
 from .replica import GRACE_S, Replica, Settings
-from .scale import ByLag
-from .team import Replicas, Resources, Team
+from .team import DOOR, Team, read
 
 #: Told when an application's state changes: its name; then "starting", "ready" or "failed".
 Progress = Callable[[str, str], None]
@@ -29,14 +27,8 @@ Progress = Callable[[str, str], None]
 #: Runs a function that blocks, in a thread.
 Call = Callable[..., Awaitable[Any]]
 
-#: A dead process is noticed within this time, in seconds.
-HEALTH_PERIOD_S = 1.0
 #: All actors and models are ready by then, or the deployment has failed, in seconds.
 READY_LIMIT_S = 300.0
-#: What one message costs a replica, until it is measured, and how long one may wait, in seconds.
-SERVICE_S, TARGET_WAIT_S = 0.5, 2.0
-
-_QUIET = LoggingConfig(log_level="WARNING", enable_access_log=False)
 _STATES = {
     ApplicationStatus.RUNNING: "ready",
     ApplicationStatus.DEPLOY_FAILED: "failed",
@@ -45,103 +37,32 @@ _STATES = {
 
 
 def applications(team: Team, settings: Settings) -> list[tuple[str, serve.Application]]:
-    """Each application with its name: shared models first, they take longest."""
-    return [
-        *((pool.app_name(name), _model(team, name, settings)) for name in models.shared(team)),
-        *((name, _actor(team, name, settings)) for name in build.actors(team)),
-    ]
+    """Each application with its name, for this machine: shared models first, they take longest."""
+    return [(name, bound(team, name, settings, deploy.STARTS_HERE)) for name in deploy.names(team)]
 
 
-def _actor(team: Team, name: str, settings: Settings) -> serve.Application:
-    section = build.section(team, name)
-    deployment = _deployment(
-        Replica,
-        name=name,
-        user_config=msgspec.to_builtins(section),
-        graceful_shutdown_timeout_s=GRACE_S + 5,
-        **_options(section.resources),
-        **_size(team, name, section.replicas, settings),
-    )
-    application: serve.Application = deployment.bind(team, name, settings)
-    return application
+def application(args: dict[str, Any]) -> serve.Application:
+    """What `serve deploy` calls on a node of the cluster, with what `metier build` wrote. Raises InvalidTeam."""
+    given = msgspec.convert(args, deploy.Arguments)
+    team = read(given.team)
+    deploy.check(team, given)
+    settings = Settings(nats_url=given.nats_url, directory=given.directory)
+    return bound(team, given.name, settings, deploy.STARTS)
 
 
-def _model(team: Team, name: str, settings: Settings) -> serve.Application:
-    model = team.models[name]
-    deployment = _deployment(
-        pool.ModelServer,
-        name=pool.app_name(name),
-        user_config={},
-        # The bus bounds what is asked at once; what is beyond one batch waits in the engine's own queue.
-        max_ongoing_requests=10_000,
-        graceful_shutdown_timeout_s=5,
-        **_options(model.resources),
-        **_calls(model.replicas, model.batch),
-    )
-    application: serve.Application = deployment.bind(team, name, team.telemetry, settings.directory)
-    return application
+def bound(team: Team, name: str, settings: Settings, starts: int) -> serve.Application:
+    """One application: one deployment of a class of an installed module, which Serve pickles by its name."""
+    deployment = serve.deployment(max_constructor_retry_count=starts, **deploy.options(team, name, settings))
+    made: serve.Application
+    if model := deploy.model_of(team, name):
+        made = deployment(pool.ModelServer).bind(team, model, team.telemetry, settings.directory)
+    elif name == DOOR:
+        from .gateway.replica import Entrance  # here: a team without a door needs no HTTP server
 
-
-def _deployment(kind: type[Any], **options: Any) -> Any:
-    """A deployment of a class of an installed module: pickled by its name, not with what its module holds."""
-    return serve.deployment(**options)(kind)
-
-
-def _options(resources: Resources) -> dict[str, Any]:
-    return {
-        "ray_actor_options": {
-            "num_cpus": resources.cpus,
-            "num_gpus": resources.gpus,
-            "resources": resources.custom,
-        },
-        "health_check_period_s": HEALTH_PERIOD_S,
-        # Serve waits this long for requests to end; an actor has none, and ends its own work in `__del__`.
-        "graceful_shutdown_wait_loop_s": 0.05,
-        # An actor's constructor cannot fail, and what fails afterwards fails again.
-        "max_constructor_retry_count": 2,
-        "logging_config": _QUIET,
-    }
-
-
-def _size(team: Team, name: str, size: Replicas, settings: Settings) -> dict[str, Any]:
-    """A fixed number of replicas, or as many as the waiting work needs."""
-    if size.min == size.max:
-        return {"num_replicas": size.max}
-    consumer = build.consumer(team, name)
-    policy = AutoscalingPolicy(  # type: ignore[no-untyped-call]
-        policy_function=ByLag,
-        policy_kwargs={
-            "url": settings.nats_url,
-            "root": team.root,
-            "stream": consumer.stream,
-            "consumer": consumer.name,
-            "service_s": SERVICE_S / build.section(team, name).concurrency,
-            "target_wait_s": TARGET_WAIT_S,
-            "low": size.min,
-            "high": size.max,
-        },
-    )
-    return {"autoscaling_config": _autoscaling(size, policy=policy)}
-
-
-def _calls(size: Replicas, batch: int) -> dict[str, Any]:
-    """The same for models, which are called: Serve counts their requests itself."""
-    return (
-        {"num_replicas": size.max}
-        if size.min == size.max
-        else {"autoscaling_config": _autoscaling(size, target_ongoing_requests=batch)}
-    )
-
-
-def _autoscaling(size: Replicas, **more: Any) -> AutoscalingConfig:
-    return AutoscalingConfig(
-        min_replicas=size.min,
-        initial_replicas=size.min,
-        max_replicas=size.max,
-        upscale_delay_s=0.5,
-        downscale_delay_s=30,
-        **more,
-    )
+        made = deployment(Entrance).bind(team, settings)
+    else:
+        made = deployment(Replica).bind(team, name, settings)
+    return made
 
 
 # ── On a cluster ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -150,7 +71,7 @@ def _autoscaling(size: Replicas, **more: Any) -> AutoscalingConfig:
 def start() -> None:
     """Starts Serve on the Ray that this process is connected to, without a proxy. Blocks."""
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    serve.start(proxy_location="Disabled", logging_config=_QUIET)
+    serve.start(proxy_location="Disabled", logging_config=deploy.QUIET)
 
 
 def submit(team: Team, settings: Settings, only: Collection[str] | None = None) -> list[str]:

@@ -6,7 +6,7 @@ Composition alone: nothing here starts a process, and heavy libraries are import
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -92,11 +92,11 @@ def consumer(team: Team, actor: str) -> Consumer:
     )
 
 
-async def ensure(team: Team, bus: Bus) -> None:
-    """Makes the team's streams and consumers, or brings them up to date."""
+async def ensure(team: Team, bus: Bus, only: Collection[str] | None = None) -> None:
+    """Makes the team's streams and consumers, all or those of the actors named, or brings them up to date."""
     await bus.ensure(
         streams.streams(Subjects(team.root), team.durability.stream_replicas),
-        [consumer(team, name) for name in actors(team)],
+        [consumer(team, name) for name in actors(team) if only is None or name in only],
     )
 
 

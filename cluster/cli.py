@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 from metier.topics.errors import InvalidInput, MetierError
 
 from . import demo
-from .commands import ask, dead, evaluate, models, status, trace, train, up
+from .commands import ask, build, dead, evaluate, gateway, mcp, models, status, top, trace, train, up
 from .view import console
 
 
@@ -62,6 +62,9 @@ def parser() -> Parser:
     root.add_argument("--version", action="version", version=f"metier {version('metier')}")
     commands = root.add_subparsers(required=True, metavar="COMMAND")
     _team_commands(commands)
+    _build_command(commands)
+    _gateway_command(commands)
+    _agents_commands(commands)
     _task_commands(commands)
     _dead_commands(commands)
     _model_commands(commands)
@@ -84,13 +87,58 @@ def _team_commands(commands: Any) -> None:
     _directory(command)
     _json(command)
     command = _add(commands, "status", status.status, "who is there, what waits, how fast it goes")
+    _where(command)
+    _json(command)
+    command = _add(commands, "top", top.top, "watch it: replicas, waiting work, rates, and why it was scaled")
+    _where(command)
+    command.add_argument(
+        "--every", type=_seconds, default=1.0, metavar="S", help="seconds between two looks; default 1"
+    )
+
+
+def _build_command(commands: Any) -> None:
+    command = _add(commands, "build", build.build, "write what `serve deploy` takes, or `kubectl apply`")
+    command.add_argument("team", nargs="?", metavar="TEAM", help="the team file; default: the trip team")
+    command.add_argument(
+        "--nats",
+        metavar="URL",
+        help="the broker as the nodes reach it; default: one on this machine, in Kubernetes the service nats",
+    )
+    command.add_argument("--file", metavar="PATH", help="where the team file lies on the nodes; default: as here")
+    command.add_argument("--directory", metavar="D", help="a folder on the nodes for traces and what tools keep")
+    command.add_argument("--kubernetes", action="store_true", help="what `kubectl apply` takes: ops/kubernetes")
+    command.add_argument("--image", help="for --kubernetes: the image that holds the team; default: metier:VERSION")
+    command.add_argument("--out", type=Path, metavar="FILE", help="default: standard output")
+
+
+def _gateway_command(commands: Any) -> None:
+    command = _add(commands, "gateway", gateway.gateway, "the HTTP door: tasks, events, an OpenAI-compatible model")
     _directory(command)
     _json(command)
+    command.add_argument("--nats", metavar="URL", help="the broker; default: that of the team that is up")
+    command.add_argument("--team", metavar="FILE", help="who is on the team; default: the file of the one that is up")
+    command.add_argument("--root", metavar="R", help="of the subjects; default: the team's, or metier")
+    command.add_argument("--host", metavar="H", help="default 127.0.0.1; any other needs API keys")
+    command.add_argument("--port", type=_port, metavar="N", help="default 8080, 0: any free one")
+    command.add_argument("--keys", metavar="FILE", help="API keys; default: those in $METIER_KEYS")
+    command.add_argument("--streams", type=_number, metavar="N", help="at once; default 2000")
+    command.add_argument("--new-key", metavar="TENANT", help="print a new key for a tenant, and its line for the file")
+    command.add_argument("--days", type=_number, metavar="N", help="how long the new key is good; default: for ever")
+
+
+def _agents_commands(commands: Any) -> None:
+    for name, handler, about in (
+        ("mcp", mcp.mcp, "the team as tools for an agent: MCP on standard input and output"),
+        ("agents", mcp.agents, "the team as agents that others find on the bus: the Synadia agent protocol"),
+    ):
+        command = _add(commands, name, handler, about)
+        _where(command)
+        command.add_argument("--tenant", default="default", metavar="T", help="whose tasks these are; default: default")
 
 
 def _task_commands(commands: Any) -> None:
     command = _add(commands, "ask", ask.ask, "ask the team, and see it work")
-    _directory(command)
+    _where(command)
     _json(command)
     command.add_argument("text", help="what is asked, in plain words")
     command.add_argument("--date", metavar="YYYY-MM-DD", help='the day "tomorrow" counts from; default: today')
@@ -102,14 +150,14 @@ def _task_commands(commands: Any) -> None:
     command.add_argument("--deadline", type=float, default=30.0, metavar="SECONDS", help="default 30")
     command.add_argument("--task", metavar="ID", help="continue this task with what it was missing")
     command = _add(commands, "trace", trace.trace, "where the time of a task went")
-    _directory(command)
+    _where(command)
     _json(command)
     command.add_argument("task", help="the task's id, as `ask` shows it")
 
 
 def _dead_commands(commands: Any) -> None:
     command = _add(commands, "dead", dead.list_, "messages nobody could handle")
-    _directory(command)
+    _where(command)
     _json(command)
     verbs = command.add_subparsers(metavar="list|show|retry")
     _inherited(_add(verbs, "list", dead.list_, "list them (the default)"))
@@ -173,6 +221,14 @@ def _directory(command: Parser, *, inherited: bool = False) -> None:
     command.add_argument("--directory", metavar="D", default=default, help=about)
 
 
+def _where(command: Parser, *, inherited: bool = False) -> None:
+    """Which team: the one up on this machine, or one elsewhere by its broker."""
+    _directory(command, inherited=inherited)
+    default = argparse.SUPPRESS if inherited else None
+    command.add_argument("--nats", metavar="URL", default=default, help="the broker of a team that runs elsewhere")
+    command.add_argument("--team", metavar="FILE", default=default, help="its team file; default: the trip team")
+
+
 def _json(command: Parser, *, inherited: bool = False) -> None:
     default = argparse.SUPPRESS if inherited else False
     command.add_argument("--json", action="store_true", default=default, help="for machines")
@@ -180,7 +236,7 @@ def _json(command: Parser, *, inherited: bool = False) -> None:
 
 def _inherited(verb: Parser) -> Parser:
     """The options of the noun, after the verb too."""
-    _directory(verb, inherited=True)
+    _where(verb, inherited=True)
     _json(verb, inherited=True)
     return verb
 
@@ -189,6 +245,16 @@ def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65_535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port: use 0 to 65535")
     return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0.1 <= seconds <= 3600:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds: use 0.1 to 3600")
+    return seconds
 
 
 def _number(text: str) -> int:

@@ -22,7 +22,7 @@ from metier.topics.subjects import Subjects
 from . import processes, telemetry, traces
 from . import team as teams
 from .commands.ask import dearest, local_time_zone
-from .commands.up import TRIP
+from .commands.session import TRIP
 from .state import Up
 from .tables import waterfall
 from .view import Progress, Steps, console, show_answer, working

@@ -33,6 +33,11 @@ def shared(team: Team) -> tuple[str, ...]:
     )
 
 
+def application(model: str) -> str:
+    """The Serve application of a shared model."""
+    return f"model-{model}"
+
+
 def check(team: Team, name: str) -> None:
     """Whether a model can be made, without loading it. Raises ModelMissing or InvalidTeam."""
     model = team.models[name]

@@ -42,18 +42,13 @@ class Failure(msgspec.Struct, frozen=True):
         return getattr(errors, self.kind)(**self.values)  # type: ignore[no-any-return]
 
 
-def app_name(model: str) -> str:
-    """The Serve application of a shared model."""
-    return f"model-{model}"
-
-
 class ModelServer:
     """One copy of a model: a Serve deployment. It is loaded once the first of its methods is called, or told to."""
 
     def __init__(self, team: Team, model: str, telemetry: Telemetry, directory: str | None) -> None:
         from .telemetry import setup
 
-        setup(service=app_name(model), telemetry=telemetry, directory=directory)
+        setup(service=models.application(model), telemetry=telemetry, directory=directory)
         self._encodes = model == team.router.model
         self._engine: Any = models.encoder(team, model) if self._encodes else models.engine(team, model)
 
@@ -164,7 +159,7 @@ class PooledEngine:
 
     async def load(self) -> None:
         """Waits until the model's deployment answers. Raises EngineFailed."""
-        name = app_name(self._name)
+        name = models.application(self._name)
         self._handle = serve.get_deployment_handle(name, name, _check_exists=False)
         try:
             async with asyncio.timeout(self._limit_s):

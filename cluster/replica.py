@@ -11,6 +11,7 @@ import msgspec
 from metier.actors.engines.base import Encoder, Engine
 from metier.actors.loop import Loop
 from metier.topics import jetstream
+from metier.topics.asking import Asking
 from metier.topics.bus import Bus
 from metier.topics.errors import BusUnavailable, Unavailable
 from metier.topics.subjects import Subjects
@@ -95,6 +96,8 @@ class Replica:
                 await asyncio.sleep(RETRY_S)
 
     async def _work(self, bus: jetstream.JetStreamBus, subjects: Subjects, ready: asyncio.Future[None]) -> None:
+        # Whoever comes first makes the streams; only the actor itself knows its own section as it is now.
+        await build.ensure(self._team, bus, (self._name,))
         actor = await build.actor(
             self._team,
             self._name,
@@ -107,11 +110,14 @@ class Replica:
         working = asyncio.create_task(self._loop.working.wait())
         working.add_done_callback(lambda done: None if done.cancelled() or ready.done() else ready.set_result(None))
         sides = [working, *self._watching(self._loop, bus)]
+        if self._name == "router":  # where tasks come in, they may be asked as requests, too
+            sides.append(asyncio.create_task(Asking(bus, subjects).run()))
         try:
             await self._loop.run()
         finally:
             for side in sides:
                 side.cancel()
+            await asyncio.gather(*sides, return_exceptions=True)
 
     def _watching(self, loop: Loop, bus: Bus) -> list[asyncio.Task[Any]]:
         """The task that keeps metrics fresh, where somebody collects them."""

@@ -5,59 +5,16 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 
-import msgspec
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from metier.topics.bus import Lag
-from metier.topics.messages import Dead, Presence
-
+from .sizing import Decision
 from .traces import Record
+from .watch.graves import Grave
+from .watch.standing import Row
 
 # ── Status ───────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One actor, all its replicas together."""
-
-    actor: str
-    replicas: int
-    waiting: int
-    in_flight: int
-    handled: int
-    failed: int
-    #: Handled per second over the last minute.
-    rate: float
-    #: Of the slowest replica, over the last minute.
-    p50_ms: float
-    p99_ms: float
-    output_tokens: int
-    model: str
-    note: str
-
-
-def rows(lags: Mapping[str, Lag], presences: Sequence[Presence]) -> list[Row]:
-    """One row for each actor that has a consumer, in that order; an actor without a replica is down."""
-    return [_row(actor, lag, [p for p in presences if p.actor == actor]) for actor, lag in lags.items()]
-
-
-def _row(actor: str, lag: Lag, replicas: Sequence[Presence]) -> Row:
-    notes = {p.note: None for p in replicas if p.note}
-    return Row(
-        actor=actor,
-        replicas=len(replicas),
-        waiting=lag.waiting,
-        in_flight=lag.in_flight,
-        handled=sum(p.handled for p in replicas),
-        failed=sum(p.failed for p in replicas),
-        rate=round(sum(p.rate for p in replicas), 3),
-        p50_ms=max((p.p50_ms for p in replicas), default=0.0),
-        p99_ms=max((p.p99_ms for p in replicas), default=0.0),
-        output_tokens=sum(p.output_tokens for p in replicas),
-        model=", ".join({p.model: None for p in replicas if p.model}),
-        note="; ".join(notes) if replicas else "down",
-    )
 
 
 def status_table(team: str, actors: Sequence[Row]) -> Table:
@@ -84,6 +41,43 @@ def status_table(team: str, actors: Sequence[Row]) -> Table:
             Text(row.note, style="yellow" if row.replicas else "red"),
         )
     return table
+
+
+def live_table(
+    team: str,
+    actors: Sequence[Row],
+    most: Mapping[str, int],
+    tokens_s: Mapping[str, float],
+    decided: Mapping[str, Decision],
+    now: dt.datetime,
+) -> Table:
+    """The team as `top` draws it: replicas of those it may have, and why it has so many."""
+    table = Table(title=f"team {team}", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("actor", style="bold", no_wrap=True)
+    for name in ("replicas", "waiting", "in flight", "per s", "p50 ms", "p99 ms", "tokens/s", "failed"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("last scaled", overflow="fold")
+    for row in actors:
+        table.add_row(
+            row.actor,
+            Text(f"{row.replicas}/{most[row.actor]}", style="" if row.replicas else "red"),
+            Text(str(row.waiting), style="yellow" if row.waiting else ""),
+            str(row.in_flight),
+            f"{row.rate:.1f}",
+            f"{row.p50_ms:.1f}" if row.p50_ms else "",
+            f"{row.p99_ms:.1f}" if row.p99_ms else "",
+            f"{tokens_s[row.actor]:.0f}" if tokens_s.get(row.actor) else "",
+            Text(str(row.failed or ""), style="red"),
+            _scaled(decided.get(row.actor), now),
+        )
+    return table
+
+
+def _scaled(decision: Decision | None, now: dt.datetime) -> str:
+    if decision is None:
+        return ""
+    since = age((now - decision.at).total_seconds())
+    return f"{since} ago, {decision.before} → {decision.replicas}: {decision.why}"
 
 
 # ── Waterfall ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -132,14 +126,6 @@ def waterfall(trace_id: str, records: Sequence[Record], *, width: int) -> Table:
 
 
 # ── Dead messages and models ─────────────────────────────────────────────────────────────────────────────────────────
-
-
-class Grave(msgspec.Struct, frozen=True):
-    """A dead message and its place in the stream."""
-
-    number: int
-    at: dt.datetime | None
-    dead: Dead
 
 
 def dead_table(graves: Sequence[Grave], now: dt.datetime) -> Table:

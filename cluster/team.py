@@ -10,6 +10,8 @@ import msgspec
 from metier.topics.errors import InvalidTeam, InvalidToken
 from metier.topics.subjects import token
 
+from .gateway.settings import Gateway
+
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=10_000)]
 Positive = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
@@ -17,7 +19,10 @@ Span = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
 Price = Annotated[float, msgspec.Meta(ge=0)]
 
 #: Names that are actors of every team, so no specialist or tier may have them.
-RESERVED = ("router", "aggregator")
+RESERVED = ("router", "aggregator", "gateway")
+
+#: The application that the `gateway` section describes.
+DOOR = "gateway"
 
 #: Begins a path of what is shipped: `adapters: {general-tools: "metier:general-tools"}`.
 SHIPPED = "metier:"
@@ -32,6 +37,8 @@ class Replicas(_Section, frozen=True, kw_only=True):
 
     min: Count = 1
     max: Positive = 1
+    #: Between the two, there are as many as let waiting work begin within this time.
+    target_wait_s: Span = 2.0
 
 
 class Resources(_Section, frozen=True, kw_only=True):
@@ -186,6 +193,8 @@ class Team(_Section, frozen=True, kw_only=True):
     escalation: dict[str, Tier] = {}
     providers: dict[str, Provider] = {}
     telemetry: Telemetry = Telemetry()
+    #: The HTTP door; none: there is none.
+    gateway: Gateway | None = None
     durability: Durability = Durability()
     #: "package.module:function" that measures the whole team, for `metier eval team`.
     evaluation: str | None = None

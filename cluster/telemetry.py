@@ -8,6 +8,7 @@ resource attributes, metric interval, and OTEL_SDK_DISABLED.
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -114,7 +115,7 @@ def _otlp(service: str, endpoint: str) -> tuple[Export, list[Callable[[], object
         {
             "service.namespace": "metier",
             "service.name": service,
-            "service.instance.id": f"{service}-{os.getpid()}",
+            "service.instance.id": f"{service}-{socket.gethostname()}-{os.getpid()}",
             "service.version": version("metier"),
         }
     )

@@ -97,8 +97,9 @@ class Store:
 class Listener(AsyncIterator[Received]):
     """Messages on a subject as they come."""
 
-    def __init__(self, subject: str, past: Sequence[Received] = ()) -> None:
+    def __init__(self, subject: str, past: Sequence[Received] = (), group: str = "") -> None:
         self.subject = subject
+        self.group = group
         self._queue: asyncio.Queue[Received] = asyncio.Queue()
         for message in past:
             self.put(message)
@@ -126,6 +127,7 @@ class Queue:
         #: Deliveries not settled, by sequence, each with the timer that delivers it again.
         self.in_flight: dict[int, asyncio.TimerHandle] = {}
         self.attempts: dict[int, int] = {}
+        self.delivered = 0
         self._faults = faults
         self._random = rng
         self._change = asyncio.Event()
@@ -202,6 +204,7 @@ class Queue:
             self.ready.rotate(-self._random.randrange(len(self.ready)))
         message = self.ready.popleft()
         attempt = self.attempts[message.sequence] = self.attempts.get(message.sequence, 0) + 1
+        self.delivered += 1
         self._fly(message, self.consumer.ack_wait_s)
         if attempt < self.consumer.max_attempts:
             if self._happens(self._faults.drop):

@@ -26,6 +26,8 @@ class Received(msgspec.Struct, frozen=True):
     sequence: int = 0
     #: When the stream stored it.
     at: dt.datetime | None = None
+    #: Where its sender waits for a reply; empty if it does not.
+    reply_to: str = ""
 
 
 class Publication(msgspec.Struct, frozen=True):
@@ -53,6 +55,8 @@ class Lag(msgspec.Struct, frozen=True):
     waiting: int
     in_flight: int
     redelivered: int = 0
+    #: Deliveries that have ended since the consumer was made.
+    ended: int = 0
 
 
 class Delivery(Protocol):
@@ -144,11 +148,12 @@ class Bus(Protocol):
         ...
 
     def subscribe(
-        self, subject: str, *, confirmed: bool = True
+        self, subject: str, *, confirmed: bool = True, group: str = ""
     ) -> AbstractAsyncContextManager[AsyncIterator[Received]]:
         """Live messages on a subject (wildcards allowed), from the moment the context is entered.
 
         Not `confirmed`, it saves a round trip and still hears whatever this bus's own later messages lead to.
+        Of subscribers that name the same `group`, each message reaches one.
         """
         ...
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import datetime as dt
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
+import msgspec
 from opentelemetry import trace
 from opentelemetry.trace import Span
 
@@ -15,9 +18,11 @@ from . import tracing
 from .bus import Bus
 from .codec import decode
 from .errors import InvalidInput, Timeout, UnknownTask
-from .messages import Answer, Class, Context, Control, Event, Privacy, State, Task
+from .following import Following, Step, steps
+from .ledger import Ledger
+from .messages import Answer, Class, Context, Control, Privacy, State, Task
 from .outbox import Outbox
-from .streams import ANSWERS, EVENTS
+from .streams import ANSWERS
 from .subjects import Subjects
 
 #: Seconds past its deadline after which a task's answer is overdue.
@@ -61,7 +66,7 @@ class Client:
 
         Raises InvalidInput before anything is sent, Busy or BusUnavailable when it could not be.
         """
-        return await self._submit(
+        return await self.send(
             Task(
                 task_id=task_id or uuid4().hex,
                 text=text,
@@ -74,13 +79,29 @@ class Client:
             )
         )
 
+    async def send(self, task: Task) -> Task:
+        """Publishes a task as it is, its tenant and turn included; otherwise as `submit`."""
+        task.check()
+        span = tracing.tracer.start_span(
+            tracing.INVOKE_WORKFLOW,
+            attributes={tracing.GEN_OPERATION: tracing.INVOKE_WORKFLOW, tracing.TASK: task.task_id},
+        )
+        waiting = await self._listen(task, span)
+        try:
+            with trace.use_span(span):
+                await self._outbox.send([task])
+        except BaseException:
+            waiting.cancel()
+            raise
+        return task
+
     async def follow_up(self, task: Task | str, text: str, *, deadline_s: float = 30.0) -> Task:
         """Publishes what a task was missing; the same task continues. Raises InvalidInput if it waits for nothing."""
         task_id = task if isinstance(task, str) else task.task_id
         answer = await self.answer(task_id)
         if answer.status is not State.INPUT_REQUIRED:
             raise InvalidInput(reason=f"task {task_id} does not wait for input: it ended {answer.status}")
-        return await self._submit(
+        return await self.send(
             Task(task_id=task_id, text=text, tenant=self.tenant, turn=answer.turn + 1, deadline_s=deadline_s)
         )
 
@@ -91,8 +112,13 @@ class Client:
 
     # ── Reading ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def result(self, task: Task, wait_s: float | None = None) -> Answer:
-        """The answer to a task's turn, waited for until its deadline is well past. Raises Timeout."""
+    async def result(self, task: Task | str, wait_s: float | None = None, *, turn: int | None = None) -> Answer:
+        """The answer to a task's turn, waited for until its deadline is well past. Raises Timeout.
+
+        Of a task known by its id alone it is the latest turn, unless `turn` says which.
+        """
+        if isinstance(task, str):
+            task = await self._found(task, turn)
         limit_s = wait_s if wait_s is not None else task.deadline_s + GRACE_S
         waiting = self._waiting.get((task.task_id, task.turn))
         if waiting is None:  # submitted elsewhere: the answer may stand already
@@ -114,40 +140,20 @@ class Client:
             return found
         raise UnknownTask(task_id=task_id, name=task_id)
 
-    async def follow(self, task: Task, after: int = 0) -> AsyncIterator[Event | Answer]:
+    def follow(
+        self, task: Task | str, after: int = 0, *, turn: int | None = None, wait_s: float | None = None
+    ) -> Following:
         """Progress and tokens as they come, then the answer; what happened before the call comes first.
 
-        `after` is the sequence of the last event seen. Raises Timeout when the answer is overdue.
+        It continues where another left off, in this process or not, when given that one's `after`:
+
+            following = client.follow(task_id, after=17)
+            async for item in following:
+                print(following.after, item)
+
+        `turn` and `wait_s` as for `result`. Raises Timeout when the answer is overdue.
         """
-        queue: asyncio.Queue[Event | Answer | Exception] = asyncio.Queue()
-        subject = self.subjects.event(task.tenant, task.task_id)
-
-        async def events() -> None:
-            async with self.bus.replay(self.subjects.stream(EVENTS), subject, after) as stored:
-                async for received in stored:
-                    event = decode(received.payload, Event, received.headers)
-                    if event.turn >= task.turn:
-                        queue.put_nowait(event)
-
-        async def answer() -> None:
-            try:
-                queue.put_nowait(await self.result(task))
-            except Exception as error:  # noqa: BLE001 - raised by the reader below
-                queue.put_nowait(error)
-
-        sides = [asyncio.create_task(events()), asyncio.create_task(answer())]
-        try:
-            while True:
-                item = await queue.get()
-                if isinstance(item, Exception):
-                    raise item
-                yield item
-                if isinstance(item, Answer):
-                    return
-        finally:
-            for side in sides:
-                side.cancel()
-            await asyncio.gather(*sides, return_exceptions=True)
+        return Following(self._steps(task, after, turn, wait_s), after)
 
     async def close(self) -> None:
         """Stops waiting for answers. The bus stays with whoever opened it."""
@@ -158,20 +164,28 @@ class Client:
 
     # ── Inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _submit(self, task: Task) -> Task:
-        task.check()
-        span = tracing.tracer.start_span(
-            tracing.INVOKE_WORKFLOW,
-            attributes={tracing.GEN_OPERATION: tracing.INVOKE_WORKFLOW, tracing.TASK: task.task_id},
-        )
-        waiting = await self._listen(task, span)
+    async def _steps(
+        self, task: Task | str, after: int, turn: int | None, wait_s: float | None
+    ) -> AsyncGenerator[Step]:
+        if isinstance(task, str):
+            task = await self._found(task, turn)
+        answer = partial(self.result, task, wait_s)
+        async with aclosing(steps(self.bus, self.subjects, task, answer, after)) as found:
+            async for step in found:
+                yield step
+
+    async def _found(self, task_id: str, turn: int | None) -> Task:
+        """A task that another client submitted; its deadline is the time it has left.
+
+        One that nobody has planned yet, or that was answered without a plan, is in its first turn.
+        """
+        self.subjects.event(self.tenant, task_id)  # raises InvalidToken
         try:
-            with trace.use_span(span):
-                await self._outbox.send([task])
-        except BaseException:
-            waiting.cancel()
-            raise
-        return task
+            plan = await Ledger(self.bus).read(self.tenant, task_id)
+        except UnknownTask:
+            return Task(task_id=task_id, text="", tenant=self.tenant, turn=turn or 1)
+        left_s = (plan.deadline - dt.datetime.now(dt.UTC)).total_seconds()
+        return msgspec.structs.replace(plan.task, turn=turn or plan.turn, deadline_s=max(0.0, left_s))
 
     async def _listen(self, task: Task, span: Span) -> asyncio.Task[Answer]:
         """Listens for a turn's answer, from before the task is sent, so that it cannot be missed."""

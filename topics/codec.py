@@ -38,7 +38,7 @@ def decode(payload: bytes, kind: type[M], headers: Mapping[str, str] = {}) -> M:
         decoder = _decoders.get(kind) or _decoders.setdefault(kind, msgspec.json.Decoder(kind))
         return decoder.decode(payload)  # type: ignore[no-any-return]
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise _explain(payload, kind.kind, kind.version, error) from error
+        raise _explain(payload, headers, kind.kind, kind.version, error) from error
 
 
 def decode_any(payload: bytes, kinds: tuple[type[messages.Message], ...], headers: Mapping[str, str]) -> Any:
@@ -51,7 +51,7 @@ def decode_any(payload: bytes, kinds: tuple[type[messages.Message], ...], header
         decoder = _decoders.get(kinds) or _decoders.setdefault(kinds, msgspec.json.Decoder(_union(kinds)))
         return decoder.decode(payload)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise _explain(payload, " or ".join(k.kind for k in kinds), kinds[0].version, error) from error
+        raise _explain(payload, headers, " or ".join(k.kind for k in kinds), kinds[0].version, error) from error
 
 
 def _union(kinds: tuple[type[messages.Message], ...]) -> Any:
@@ -61,9 +61,10 @@ def _union(kinds: tuple[type[messages.Message], ...]) -> Any:
     return union
 
 
-def _explain(payload: bytes, kind: str, known: int, error: Exception) -> InvalidMessage:
+def _explain(payload: bytes, headers: Mapping[str, str], kind: str, known: int, error: Exception) -> InvalidMessage:
+    read = msgspec.msgpack.decode if headers.get(CONTENT_TYPE) == MSGPACK else msgspec.json.decode
     try:
-        name, _, version = msgspec.json.decode(payload, type=_Head).type.partition("/")
+        name, _, version = read(payload, type=_Head).type.partition("/")
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return InvalidMessage(kind=kind, reason=f"{error}")
     if name in kind.split(" or ") and version and version != str(known):

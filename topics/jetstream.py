@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
@@ -109,9 +109,9 @@ class JetStreamBus:
             await pull.close()
 
     @asynccontextmanager
-    async def subscribe(self, subject: str, *, confirmed: bool = True) -> AsyncIterator[AsyncIterator[Received]]:
+    async def subscribe(self, subject: str, *, confirmed: bool = True, group: str = "") -> AsyncIterator[Live]:
         """Live messages."""
-        live = Live(self._connection, subject, self._objects.payload, confirmed=confirmed)
+        live = Live(self._connection, subject, self._objects.payload, confirmed=confirmed, group=group)
         await live.open()
         try:
             yield live
@@ -176,7 +176,8 @@ class JetStreamBus:
         subject = f"$JS.API.CONSUMER.INFO.{consumer.stream}.{consumer.name}"
         info = _consumer.decode((await self._inbox.ask(subject, b"")).data)
         self._check(info.error, f"consumer {consumer.name} of {consumer.stream}")
-        return Lag(info.num_pending, info.num_ack_pending, info.num_redelivered)
+        ended = info.delivered.consumer_seq - info.num_ack_pending
+        return Lag(info.num_pending, info.num_ack_pending, info.num_redelivered, ended)
 
     async def messages(self, stream: str) -> int:
         """How many messages a stream holds. Raises Unknown if it does not exist."""
@@ -234,9 +235,9 @@ class _Connection:
         except nats.errors.Error as error:
             raise BusUnavailable(url=self.url, reason=str(error)) from error
 
-    async def subscribe(self, subject: str, callback: Callable[[Any], Awaitable[None]]) -> Subscription:
+    async def subscribe(self, subject: str, callback: wire.Callback, group: str = "") -> Subscription:
         try:
-            return await self._client.subscribe(subject, cb=callback)
+            return await self._client.subscribe(subject, group, callback)
         except nats.errors.Error as error:
             raise BusUnavailable(url=self.url, reason=str(error)) from error
 

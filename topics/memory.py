@@ -79,7 +79,7 @@ class MemoryBus:
         if any(store.takes(subject) for store in self._stores.values()):
             self._keep(self._taking(subject), subject, payload, dict(headers))
         else:
-            self._tell(Received(subject, payload, headers))
+            self._tell(Received(subject, payload, headers, reply_to=headers.get(REPLY_TO, "")))
 
     @asynccontextmanager
     async def pull(self, consumer: Consumer) -> AsyncIterator[Pull]:
@@ -87,9 +87,9 @@ class MemoryBus:
         yield self._queue(consumer)
 
     @asynccontextmanager
-    async def subscribe(self, subject: str, *, confirmed: bool = True) -> AsyncIterator[AsyncIterator[Received]]:
+    async def subscribe(self, subject: str, *, confirmed: bool = True, group: str = "") -> AsyncIterator[Listener]:
         """Live messages."""
-        with self._listening(subject) as listener:
+        with self._listening(subject, group=group) as listener:
             yield listener
 
     @asynccontextmanager
@@ -135,7 +135,7 @@ class MemoryBus:
         if queue.store is None:
             raise Unknown(name=f"consumer {consumer.name} of {consumer.stream}")
         again = sum(queue.attempts[sequence] > 1 for sequence in queue.in_flight)
-        return Lag(len(queue.ready), len(queue.in_flight), again)
+        return Lag(len(queue.ready), len(queue.in_flight), again, queue.delivered - len(queue.in_flight))
 
     async def messages(self, stream: str) -> int:
         """How many messages a stream holds."""
@@ -201,13 +201,15 @@ class MemoryBus:
                 queue.remove(sequence)
 
     def _tell(self, message: Received) -> None:
+        told: set[str] = set()
         for listener in self._listeners:
-            if matches(listener.subject, message.subject):
+            if matches(listener.subject, message.subject) and listener.group not in told:
                 listener.put(message)
+                told |= {listener.group} - {""}
 
     @contextmanager
-    def _listening(self, subject: str, past: Sequence[Received] = ()) -> Iterator[Listener]:
-        listener = Listener(subject, past)
+    def _listening(self, subject: str, past: Sequence[Received] = (), group: str = "") -> Iterator[Listener]:
+        listener = Listener(subject, past, group)
         self._listeners.append(listener)
         try:
             yield listener

@@ -90,6 +90,8 @@ class Task(Message, tag="task/1", frozen=True, kw_only=True):
     #: What the task may cost on priced models, in USD; none: no bound.
     budget_usd: Annotated[float, msgspec.Meta(ge=0)] | None = None
     context: Context = Context()
+    #: These work on it, and nobody else; none: the router chooses.
+    specialists: tuple[str, ...] = ()
 
     def check(self) -> Task:
         """Itself, if it can be published. Raises EmptyText, TextTooLong, InvalidToken or InvalidValue."""
@@ -100,6 +102,8 @@ class Task(Message, tag="task/1", frozen=True, kw_only=True):
         if self.task_id:
             token(self.task_id, "task id")
         token(self.tenant, "tenant")
+        for name in self.specialists:
+            token(name, "specialist")
         _check_time_zone(self.context.time_zone)
         return self
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 import msgspec
 
-from .bus import Received
+from .bus import REPLY_TO, Received
 from .errors import Refused
 from .inbox import Inbox
 from .wire import (
@@ -38,9 +38,12 @@ _info = msgspec.json.Decoder(ConsumerInfo)
 class Live(AsyncIterator[Received]):
     """Core messages on a subject as they come."""
 
-    def __init__(self, connection: Connection, subject: str, resolve: Resolve, *, confirmed: bool = True) -> None:
+    def __init__(
+        self, connection: Connection, subject: str, resolve: Resolve, *, confirmed: bool = True, group: str = ""
+    ) -> None:
         self._connection = connection
         self._confirmed = confirmed
+        self._group = group
         self._subject = subject
         self._resolve = resolve
         self._arrived: deque[Message] = deque()
@@ -49,7 +52,7 @@ class Live(AsyncIterator[Received]):
 
     async def open(self) -> None:
         """Returns when the server knows of the interest; else it learns of it before all that is sent later."""
-        self._subscription = await self._connection.subscribe(self._subject, self._on_message)
+        self._subscription = await self._connection.subscribe(self._subject, self._on_message, self._group)
         if self._confirmed:
             await self._connection.flush()
 
@@ -169,7 +172,7 @@ async def received(message: Message, resolve: Resolve) -> Received:
     if "Nats-Time-Stamp" in headers:
         at = parse_rfc3339(headers["Nats-Time-Stamp"])
         return Received(headers["Nats-Subject"], payload, headers, int(headers["Nats-Sequence"]), at)
-    return Received(message.subject, payload, headers)
+    return Received(message.subject, payload, headers, reply_to=message.reply or headers.get(REPLY_TO, ""))
 
 
 async def stored(inbox: Inbox, stream: str, which: Mapping[str, object], resolve: Resolve) -> Received | None:

@@ -3,7 +3,7 @@
     task.{tenant}.{class}              subtask.{specialist}        escalation.{tier}
     result.{task_id}                   schedule.{task_id}.{…}      usage.{specialist or tier}
     answer.{tenant}.{task_id}.{turn}   event.{tenant}.{task_id}    dead.{actor}
-    control.{verb}                     ledger.{key}
+    control.{verb}                     ledger.{key}                ask.{tenant}.{class}
 
 All under a root, `metier` by default, so that several teams share one server.
 """
@@ -47,6 +47,10 @@ class Subjects(msgspec.Struct, frozen=True):
         """Where a client publishes a task."""
         return f"{self.root}.task.{token(tenant, 'tenant')}.{token(class_, 'class')}"
 
+    def ask(self, tenant: str, class_: str) -> str:
+        """Where a task is asked, to be replied to with its answer."""
+        return f"{self.root}.ask.{token(tenant, 'tenant')}.{token(class_, 'class')}"
+
     def subtask(self, specialist: str) -> str:
         """What one specialist pulls from."""
         return f"{self.root}.subtask.{token(specialist, 'specialist')}"
@@ -84,6 +88,6 @@ class Subjects(msgspec.Struct, frozen=True):
         return f"{self.root}.ledger.{key}"
 
     def parse_task(self, subject: str) -> tuple[str, str]:
-        """Tenant and class of a task's subject."""
+        """Tenant and class of the subject a task came on."""
         _, _, tenant, class_ = subject.rsplit(".", 3)
         return tenant, class_

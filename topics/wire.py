@@ -43,6 +43,10 @@ class Message(Protocol):
     headers: dict[str, str] | None
 
 
+#: Called with each message of a subscription.
+Callback = Callable[[Any], Awaitable[None]]
+
+
 class Subscription(Protocol):
     """Interest in a subject."""
 
@@ -71,8 +75,8 @@ class Connection(Protocol):
         """Sends one message; buffers it while there is no server."""
         ...
 
-    async def subscribe(self, subject: str, callback: Callable[[Any], Awaitable[None]]) -> Subscription:
-        """Calls back for every message on a subject, one at a time."""
+    async def subscribe(self, subject: str, callback: Callback, group: str = "") -> Subscription:
+        """Calls back for every message on a subject, one at a time; each message for one of a group."""
         ...
 
     async def leave(self, subscription: Subscription, drain: bool = False) -> None:
@@ -114,10 +118,15 @@ class StreamInfo(Reply, frozen=True):
     state: _State = _State()
 
 
+class _Delivered(msgspec.Struct, frozen=True):
+    consumer_seq: int = 0
+
+
 class ConsumerInfo(Reply, frozen=True):
     """The part of CONSUMER.INFO that Metier reads."""
 
     name: str = ""
+    delivered: _Delivered = _Delivered()
     num_pending: int = 0
     num_ack_pending: int = 0
     num_redelivered: int = 0

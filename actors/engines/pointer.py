@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from .pointing import Allowed, Pointer, Scores
 
 
-#: Powers of the probabilities of what an argument is, and of its being left out, in how sure a call is: what was left out
-#: is the commoner mistake. Chosen on held-out calls (`ops/evaluation.md`).
+#: Powers of the probabilities of what an argument is, and of its being left out, in how sure a call is: what was left
+#: out is the commoner mistake. Chosen on held-out calls (`ops/evaluation.md`).
 _SAID, _LEFT = 0.5, 2.0
 
 

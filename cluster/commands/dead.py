@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
 from argparse import Namespace
-from uuid import uuid4
 
 import msgspec
 
-from metier.topics.bus import Publication, Received
-from metier.topics.codec import decode
-from metier.topics.errors import UnknownDead
-from metier.topics.messages import Dead
-from metier.topics.streams import DEAD
-
-from ..tables import Grave, dead_table
+from ..tables import dead_table
 from ..view import console
-from .session import Session, connected
-
-#: A stored message that does not come within this time was removed while the list was read.
-NEXT_S = 2.0
+from ..watch.graves import buried, find, send_again, shown, text_of
+from .session import connected
 
 
 async def list_(options: Namespace) -> int:
     """Lists them, oldest first."""
     async with connected(options) as session:
-        graves = await buried(session)
+        graves = await buried(session.bus, session.subjects)
     if options.json:
         print(msgspec.json.encode([shown(grave) for grave in graves]).decode())  # noqa: T201 - for machines
     elif not graves:
@@ -39,7 +29,7 @@ async def list_(options: Namespace) -> int:
 async def show(options: Namespace) -> int:
     """Shows one: why it died, its headers, its bytes."""
     async with connected(options) as session:
-        grave = await find(session, options.number)
+        grave = await find(session.bus, session.subjects, options.number)
     if options.json:
         print(msgspec.json.encode(shown(grave)).decode())  # noqa: T201 - for machines
         return 0
@@ -55,67 +45,9 @@ async def show(options: Namespace) -> int:
 async def retry(options: Namespace) -> int:
     """Sends one to where it came from, under a new id, and takes it off the list once the stream has it."""
     async with connected(options) as session:
-        grave = await find(session, options.number)
-        dead = grave.dead
-        # What the server wrote (its ids and schedules) was true of the first sending only.
-        headers = {name: value for name, value in dead.headers.items() if not name.lower().startswith("nats-")}
-        await session.bus.publish(
-            Publication(subject=dead.subject, payload=dead.payload, headers=headers, message_id=f"retry-{uuid4().hex}")
-        )
-        await session.bus.remove(session.subjects.stream(DEAD), grave.number)
+        grave = await send_again(session.bus, session.subjects, options.number)
     if options.json:
-        print(msgspec.json.encode({"number": grave.number, "subject": dead.subject}).decode())  # noqa: T201
+        print(msgspec.json.encode({"number": grave.number, "subject": grave.dead.subject}).decode())  # noqa: T201
     else:
-        console().print(f"Sent again to {dead.subject}.", markup=False)
+        console().print(f"Sent again to {grave.dead.subject}.", markup=False)
     return 0
-
-
-async def buried(session: Session) -> list[Grave]:
-    """All dead messages."""
-    stream = session.subjects.stream(DEAD)
-    count = await session.bus.messages(stream)
-    found: list[Grave] = []
-    if not count:
-        return found
-    async with session.bus.replay(stream, session.subjects.everything("dead")) as messages:
-        while len(found) < count:
-            try:
-                found.append(_grave(await asyncio.wait_for(anext(messages), NEXT_S)))
-            except TimeoutError:
-                break
-    return found
-
-
-async def find(session: Session, number: int) -> Grave:
-    """The dead message of that number. Raises UnknownDead."""
-    for grave in await buried(session):
-        if grave.number == number:
-            return grave
-    raise UnknownDead(number=number, name=number)
-
-
-def shown(grave: Grave) -> dict[str, object]:
-    """A dead message for a reader: its bytes as text where they are text."""
-    dead = grave.dead
-    return {
-        "number": grave.number,
-        "at": grave.at,
-        "actor": dead.actor,
-        "reason": dead.reason,
-        "subject": dead.subject,
-        "attempts": dead.attempts,
-        "headers": dead.headers,
-        "payload": text_of(dead.payload),
-    }
-
-
-def text_of(payload: bytes) -> str:
-    """The bytes as text, or in hexadecimal."""
-    try:
-        return payload.decode()
-    except UnicodeDecodeError:
-        return payload.hex(" ")
-
-
-def _grave(received: Received) -> Grave:
-    return Grave(received.sequence, received.at, decode(received.payload, Dead, received.headers))

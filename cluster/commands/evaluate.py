@@ -23,7 +23,7 @@ from .. import team as teams
 from ..names import load
 from ..team import SHIPPED, Team
 from ..view import console
-from .up import TRIP
+from .session import TRIP
 
 if TYPE_CHECKING:
     from metier.actors.engines.base import Engine, Routing, Turn

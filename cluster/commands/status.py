@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from argparse import Namespace
 
 import msgspec
 
-from metier.topics.codec import decode, encode
-from metier.topics.messages import Control, Presence
-from metier.topics.streams import DEAD
+from metier.topics.messages import Presence
 
-from .. import build
-from ..tables import Row, rows, status_table
+from ..tables import status_table
 from ..view import console, working
+from ..watch import standing
+from ..watch.standing import Row
 from .session import Session, connected
-
-#: How long replicas have to answer.
-WAIT_S = 0.5
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -25,8 +20,9 @@ class Status(msgspec.Struct, frozen=True):
 
     team: str
     nats_url: str
-    pid: int
-    started_at: str
+    #: Of the team's process on this machine; none for a team elsewhere.
+    pid: int | None
+    started_at: str | None
     dead: int
     actors: list[Row]
     replicas: list[Presence]
@@ -42,25 +38,23 @@ async def status(options: Namespace) -> int:
         print(msgspec.json.encode(found).decode())  # noqa: T201 - for machines
     else:
         screen.print(status_table(found.team, found.actors))
-        screen.print(f"{found.nats_url} · process {found.pid} · up since {found.started_at}", style="dim", markup=False)
+        here = f" · process {found.pid} · up since {found.started_at}" if found.pid else ""
+        screen.print(f"{found.nats_url}{here}", style="dim", markup=False)
         if found.dead:
             screen.print(f"{found.dead} dead messages: metier dead", style="yellow")
     return 0
 
 
 async def ask_all(session: Session) -> Status:
-    """What the replicas say and what waits for each actor of the team file, with a replica or without."""
-    asking = session.bus.request(session.subjects.control("status"), encode(Control(verb="status")), WAIT_S)
-    names = build.actors(session.team)
-    waiting = asyncio.gather(*(session.bus.lag(build.consumer(session.team, name)) for name in names))
-    replies, lags, dead = await asyncio.gather(asking, waiting, session.bus.messages(session.subjects.stream(DEAD)))
-    presences = [decode(reply.payload, Presence, reply.headers) for reply in replies]
+    """How the team stands, with what is known of its process."""
+    found = await standing.ask_all(session.bus, session.subjects, standing.consumers(session.team))
+    up = session.up
     return Status(
         team=session.team.name,
-        nats_url=session.up.nats_url,
-        pid=session.up.pid,
-        started_at=f"{session.up.started_at:%Y-%m-%d %H:%M:%S %Z}".strip(),
-        dead=dead,
-        actors=rows(dict(zip(names, lags, strict=True)), presences),
-        replicas=sorted(presences, key=lambda presence: (presence.actor, presence.replica)),
+        nats_url=session.nats_url,
+        pid=up.pid if up else None,
+        started_at=f"{up.started_at:%Y-%m-%d %H:%M:%S %Z}".strip() if up else None,
+        dead=found.dead,
+        actors=found.actors,
+        replicas=found.replicas,
     )

@@ -18,10 +18,8 @@ from metier.topics.errors import AlreadyUp, NotUp, Timeout, Unavailable
 from .. import team as teams
 from ..state import State, Up
 from ..view import Steps, console, working
-from .session import where_of
+from .session import TRIP, where_of
 
-#: The team that comes with Metier.
-TRIP = Path(teams.__file__).parent / "teams" / "trip" / "team.yaml"
 #: A team has this long to stop by itself.
 STOP_S = 60.0
 LOOK_EVERY_S = 0.1
@@ -56,16 +54,19 @@ async def _foreground(options: Namespace, team: teams.Team, state: State) -> int
             running = await stack.enter_async_context(starting)
         # Ctrl-C cancels this task; `metier down` is an orderly end.
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
-        _say_ready(options, running, screen)
+        _say_ready(options, running, team, screen)
         await stopping.wait()
         screen.print("Stopping.")
     return 0
 
 
-def _say_ready(options: Namespace, running: Up, screen: Console) -> None:
+def _say_ready(options: Namespace, running: Up, team: teams.Team, screen: Console) -> None:
     if options.json:
         print(msgspec.json.encode(running).decode(), flush=True)  # noqa: T201 - for machines
     screen.print(f"{READY} {running.nats_url}", style="bold green", markup=False, soft_wrap=True)
+    if door := team.gateway:
+        host = f"[{door.host}]" if ":" in door.host else door.host
+        screen.print(f"Page:  http://{host}:{door.port}", markup=False, soft_wrap=True)
     example = f'metier ask{where_of(options)} "Plan a weekend in Paris, leaving from London on Friday"'
     screen.print(f"Try:   {example}", markup=False, soft_wrap=True)
     screen.print("Ctrl-C stops everything.", style="dim")

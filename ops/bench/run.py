@@ -17,7 +17,7 @@ from rich.console import Console
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # this folder is no package of the distribution
 
-from metier.cluster.commands.up import TRIP  # noqa: E402
+from metier.cluster.commands.session import TRIP  # noqa: E402
 from metier.cluster.demo import TEXT  # noqa: E402
 from metier.cluster.view import console, working  # noqa: E402
 from metier.topics.errors import MetierError  # noqa: E402

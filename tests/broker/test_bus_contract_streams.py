@@ -155,6 +155,17 @@ async def test_lag_counts_what_waits_and_what_is_in_flight(bus: Bus, subjects: S
     assert (2, 1) == (lag.waiting, lag.in_flight)
 
 
+async def test_lag_counts_the_deliveries_that_have_ended(bus: Bus, subjects: Subjects) -> None:
+    consumer = await flights(bus, subjects)
+    await put(bus, subjects, b"1", b"2", b"3")
+    async with bus.pull(consumer) as pull:
+        await (await one(pull)).ack()
+        await one(pull)
+        async with asyncio.timeout(LIMIT_S):
+            while 1 != (await bus.lag(consumer)).ended:  # noqa: ASYNC110 - a broker tells nobody what has ended
+                await asyncio.sleep(0)
+
+
 async def test_lag_of_a_consumer_that_does_not_exist_is_unknown(bus: Bus, subjects: Subjects) -> None:
     missing = Consumer(stream=subjects.stream("SUBTASKS"), name="hotels", subject=subjects.subtask("hotels"))
     with pytest.raises(Unknown, match="consumer hotels of"):

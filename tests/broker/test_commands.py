@@ -9,7 +9,7 @@ import re
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import pytest
 from harness.house import SUBJECTS, House, open_house, stored
 from harness.instant import InstantEngine
 from harness.nats_server import NatsServer
+from metier.cluster.sizing import Decision, decision_key
 from metier.cluster.state import State, Up
 from metier.topics import streams
 from metier.topics.bus import Publication
@@ -191,6 +192,48 @@ async def test_status_shows_every_actor_of_the_file_also_one_that_is_down(
     assert (1, 1, "instant model") == (actors["red"]["replicas"], actors["red"]["handled"], actors["red"]["model"])
     assert "stand-in: no large model is configured" == actors["large"]["note"]
     assert "team house" in out
+
+
+async def test_top_draws_the_team_and_why_it_was_scaled_until_ctrl_c(one: Metier) -> None:
+    why = Decision(replicas=3, before=1, at=dt.datetime.now(dt.UTC), why="9 waiting")
+    await one.house.bus.write(decision_key("red"), msgspec.json.encode(why), 0)
+    team = one.directory.parent / "team.yaml"
+    team.write_text(TEAM.replace("about: Red.,", "about: Red., replicas: {max: 4},"))
+    ours, theirs = os.openpty()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "metier.cluster.cli", "top", "--every", "0.1"),
+        stdout=theirs,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "METIER_DIRECTORY": str(one.directory), "TERM": "xterm", "COLUMNS": "160", "LINES": "40"},
+        preexec_fn=_hears_ctrl_c,
+    )
+    os.close(theirs)
+    drawn = b""
+    async with asyncio.timeout(20):
+        while b"1 \xe2\x86\x92 3: 9 waiting" not in drawn:
+            drawn += await asyncio.to_thread(os.read, ours, 65_536)
+    process.send_signal(signal.SIGINT)
+    reading = asyncio.create_task(asyncio.to_thread(_drain, ours))
+    _, error = await asyncio.wait_for(process.communicate(), 10)
+    await reading
+    os.close(ours)
+
+    assert (130, b"") == (process.returncode, error)
+    assert b"team house" in drawn
+
+
+def _drain(terminal: int) -> None:
+    """Reads until the last process that holds the other end has gone."""
+    with suppress(OSError):
+        while os.read(terminal, 65_536):
+            pass
+
+
+async def test_top_is_refused_where_nobody_looks(one: Metier) -> None:
+    status, _, error = await one.run("top")
+
+    assert 2 == status
+    assert "metier status --json" in error
 
 
 async def test_a_dead_message_is_listed_shown_and_sent_again(one: Metier) -> None:

@@ -13,6 +13,7 @@ from harness.instant import InstantEngine
 from metier.actors.policy import Roster
 from metier.topics import streams
 from metier.topics.bus import Publication
+from metier.topics.codec import encode
 from metier.topics.errors import InvalidInput, Timeout
 from metier.topics.memory import Faults, MemoryBus
 from metier.topics.messages import Answer, Context, Event, Privacy, State, Task
@@ -175,6 +176,26 @@ async def test_another_tenant_cannot_cancel_a_task(bus: MemoryBus) -> None:
         answer = await house.client.result(task)
 
     assert answer.status is State.OK
+
+
+async def test_a_task_for_one_specialist_alone_goes_past_the_encoder(bus: MemoryBus) -> None:
+    task = Task(task_id="alone", text="red green, whatever?", specialists=("green",))
+    async with open_house(bus) as house:
+        await bus.publish(Publication(SUBJECTS.task("default", "interactive"), encode(task)))
+        answer = await house.client.result(task, wait_s=5)
+
+    assert answer.text == "green did 'red green, whatever?'"
+    assert [node.id for node in answer.plan.nodes] == ["green"]
+
+
+async def test_a_task_for_a_specialist_nobody_knows_is_answered_with_who_is_there(bus: MemoryBus) -> None:
+    task = Task(task_id="alone", text="red", specialists=("purple",))
+    async with open_house(bus) as house:
+        await bus.publish(Publication(SUBJECTS.task("default", "interactive"), encode(task)))
+        answer = await house.client.result(task, wait_s=5)
+
+    assert answer.status is State.FAILED
+    assert answer.text == "'purple' is not a specialist: this team has red, green, blue, mixer."
 
 
 async def test_the_same_task_id_twice_is_one_task(bus: MemoryBus) -> None:

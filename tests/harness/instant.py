@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from metier.actors.engines.base import Completion, Piece, Prompt, Routing
-from metier.actors.tools.base import Offer, Outcome, Request
+from metier.actors.tools.base import Missing, Offer, Outcome, Request
 
 
 class InstantEncoder:
@@ -79,12 +79,16 @@ class EchoTool:
     def __init__(self, name: str) -> None:
         self.name = name
         self.ran = 0
+        #: A word that the request must have: without it the tool asks for it.
+        self.asks = ""
 
     def offer(self, request: Request) -> Offer | None:
         schema = {"type": "object", "properties": {}, "additionalProperties": True}
         return Offer(name=self.name, schema=schema, brief=f"{self.name}()")
 
     async def call(self, said: Mapping[str, Any], request: Request) -> Outcome:
+        if self.asks not in request.text:
+            raise Missing(self.asks)
         self.ran += 1
         heard = {node: finding.text for node, finding in request.inputs.items()}
         text = f"{self.name} did {request.text!r}" + (f" after {', '.join(sorted(heard))}" if heard else "")

@@ -10,6 +10,7 @@ from metier.actors import answers, policy
 from metier.actors.engines.base import Routing
 from metier.actors.loop import pause_s
 from metier.actors.policy import Roster, Tier
+from metier.topics.errors import InvalidValue
 from metier.topics.ledger import Node, Plan
 from metier.topics.messages import Escalation, Finding, Privacy, Result, State, Subtask, Task, Tokens
 
@@ -197,3 +198,14 @@ def test_a_stand_in_is_named_in_the_notes() -> None:
 def test_failed_attempts_rest_longer_each_time() -> None:
     assert [0.25, 0.5, 1.0, 2.0] == [pause_s(n) for n in (1, 2, 3, 4)]
     assert pause_s(20) == 15.0
+
+
+def test_a_task_may_name_its_specialists() -> None:
+    nodes = policy.named(["secretary", "hotels"], ROSTER)
+
+    assert {"hotels": (), "secretary": ("hotels",)} == {name: node.needs for name, node in nodes.items()}
+
+
+def test_a_named_specialist_must_be_on_the_team() -> None:
+    with pytest.raises(InvalidValue, match="'trains' is not a specialist: this team has flights, hotels, secretary"):
+        policy.named(["flights", "trains"], ROSTER)

@@ -8,9 +8,11 @@ from typing import Any
 
 from rich.console import Console
 
-from metier.cluster.tables import age, bar, rows, tree, waterfall
+from metier.cluster.sizing import Decision
+from metier.cluster.tables import age, bar, live_table, tree, waterfall
 from metier.cluster.traces import Record
 from metier.cluster.view import Progress, Steps, cost_line, findings, gist, graph, line_of, show_answer
+from metier.cluster.watch.standing import rows
 from metier.topics.bus import Lag
 from metier.topics.messages import Answer, Call, Cost, Event, Finding, PlanGraph, PlanNode, Presence, State
 
@@ -222,3 +224,16 @@ def test_an_age_is_told_in_its_largest_unit() -> None:
     assert ["5 s", "2 min", "3 h", "2 d"] == [
         age(dt.timedelta(seconds=s).total_seconds()) for s in (5, 130, 9999, 180_000)
     ]
+
+
+def test_the_live_table_shows_the_bounds_the_tokens_and_why_an_actor_was_scaled() -> None:
+    now = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    seen = rows({"flights": Lag(7, 3), "hotels": Lag(0, 0)}, [presence("flights", in_flight=3), presence("flights")])
+    why = Decision(replicas=2, before=1, at=now - dt.timedelta(seconds=9), why="41 waiting, 8 in flight, 0.1 s each")
+    screen = console(width=160)
+    screen.print(live_table("trip", seen, {"flights": 4, "hotels": 1}, {"flights": 31.6}, {"flights": why}, now))
+    _, _, flights, hotels, *_ = (line for line in shown(screen).splitlines() if line.strip() and "─" not in line)
+    assert "flights 2/4 7 3 1.0 1.0 2.0 32 9 s ago, 1 → 2: 41 waiting, 8 in flight, 0.1 s each" == " ".join(
+        flights.split()
+    )
+    assert "hotels 0/1 0 0 0.0" == " ".join(hotels.split())

@@ -15,7 +15,7 @@ from metier.actors.tools.base import Offer, Outcome, Request
 
 
 class EchoEngine:
-    """Answers with the words of the request, after as many seconds as it names: "slow 2"."""
+    """Answers with the words of the request, after as many seconds as it names: "slow 2"; as sure as it says."""
 
     model = "echo"
     stand_in = False
@@ -31,7 +31,12 @@ class EchoEngine:
             for word in text.split():
                 yield Piece(f"{word} ")
         yield Completion(
-            text=said, model=self.model, prompt_tokens=1, output_tokens=1, seconds=time.perf_counter() - began
+            text=said,
+            model=self.model,
+            prompt_tokens=1,
+            output_tokens=1,
+            seconds=time.perf_counter() - began,
+            confidence=seconds(text, "sure") or None,
         )
 
     async def health(self) -> None:
@@ -65,7 +70,7 @@ class WordEncoder:
 
 
 def seconds(text: str, word: str = "slow") -> float:
-    """The seconds after a word, or none."""
+    """The number after a word, or none."""
     found = re.search(rf"{word} (\d+(?:\.\d+)?)", text)
     return float(found[1]) if found else 0.0
 
