@@ -54,14 +54,16 @@ async def _http(house: calls.House) -> AsyncIterator[str]:
         async with doors.running():
             yield
 
+    app = Starlette(routes=doors.routes, lifespan=lifespan)
+    app.state.house = house
     listener = server.listener(Gateway(port=0))
     listening = asyncio.Event()
-    running = server.Server(Starlette(routes=doors.routes, lifespan=lifespan), listening.set)
+    running = server.Server(app, listening.set)
     serving = asyncio.create_task(running.serve([listener]))
     try:
         async with asyncio.timeout(LIMIT_S):
             await listening.wait()
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
-        running.should_exit = True
+        running.close()
         await serving
