@@ -12,7 +12,7 @@ from typing import Any
 import nats
 import pytest
 from nats.aio.client import Client as Nats
-from synadia_ai.agents import Agent, Agents, DiscoverFilter, Envelope, ProtocolError, Query
+from synadia_ai.agents import Agent, Agents, DiscoverFilter, Envelope, ProtocolError, Query, ResponseChunk
 from synadia_ai.agents.heartbeat import HeartbeatPayload
 
 from harness.doors import LIMIT_S, Doors, open_doors
@@ -62,7 +62,7 @@ async def prompted(agent: Agent, text: str | Envelope, reply: str = "") -> list[
             words.append(f"? {message.prompt}")
             if reply:
                 await message.reply(reply)
-        elif hasattr(message, "text"):
+        elif isinstance(message, ResponseChunk):
             words.append(message.text)
     return words
 
