@@ -98,7 +98,7 @@ def unplanned(task: Task, status: State, reason: str, trace_id: str) -> Answer:
 def cost(plan: Plan, roster: policy.Roster) -> Cost:
     """What the plan used, and the same tokens priced as the dearest tier."""
     calls = policy.used(plan)
-    dearest = max(roster.tiers.values(), key=lambda tier: tier.output_price, default=None)
+    dearest = roster.dearest
     return Cost(
         usd=sum(tokens.cost_usd for tokens in calls),
         large_model_usd=sum(dearest.price(tokens) for tokens in calls) if dearest else 0.0,

@@ -52,6 +52,11 @@ class Roster(msgspec.Struct, frozen=True, kw_only=True):
     threshold: float = 0.5
     open_threshold: float = 0.5
 
+    @property
+    def dearest(self) -> Tier | None:
+        """The tier that costs are compared with."""
+        return max(self.tiers.values(), key=lambda tier: tier.output_price, default=None)
+
 
 # ── The router's decision ────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -86,5 +86,10 @@ class Asking:
 def refusal(error: MetierError) -> dict[str, str]:
     """The headers of a reply that is no answer."""
     code = next((code for kind, code in _CODES.items() if isinstance(error, kind)), 500)
-    reason = " ".join(str(error).split()).encode("ascii", "backslashreplace").decode()
-    return {ERROR_CODE: str(code), ERROR: reason}
+    return refused(code, str(error))
+
+
+def refused(code: int, reason: str) -> dict[str, str]:
+    """The same of a code and a sentence, on one line of ASCII as headers are."""
+    line = " ".join(reason.split()).encode("ascii", "backslashreplace").decode()
+    return {ERROR_CODE: str(code), ERROR: line}

@@ -13,7 +13,7 @@ from metier.topics.errors import InvalidInput, NotUp
 from metier.topics.subjects import Subjects
 
 from .. import telemetry
-from ..gateway.settings import Gateway
+from ..gateway.settings import Gateway, address
 from ..state import State
 from ..team import Team, Telemetry, read
 from ..view import console
@@ -39,8 +39,7 @@ async def _serve(options: Namespace) -> None:
     sent_to = team.telemetry if team else Telemetry()
     telemetry.setup(service="gateway", telemetry=sent_to, directory=str(state.path) if state else None)
     listener = server.listener(settings)
-    host, port = listener.getsockname()[:2]
-    shown = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    shown = address(*listener.getsockname()[:2])
     screen = console(stderr=options.json)
 
     def started() -> None:

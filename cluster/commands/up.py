@@ -16,6 +16,7 @@ from rich.console import Console
 from metier.topics.errors import AlreadyUp, NotUp, Timeout, Unavailable
 
 from .. import team as teams
+from ..gateway.settings import address
 from ..state import State, Up
 from ..view import Steps, console, working
 from .session import TRIP, where_of
@@ -65,8 +66,7 @@ def _say_ready(options: Namespace, running: Up, team: teams.Team, screen: Consol
         print(msgspec.json.encode(running).decode(), flush=True)  # noqa: T201 - for machines
     screen.print(f"{READY} {running.nats_url}", style="bold green", markup=False, soft_wrap=True)
     if door := team.gateway:
-        host = f"[{door.host}]" if ":" in door.host else door.host
-        screen.print(f"Page:  http://{host}:{door.port}", markup=False, soft_wrap=True)
+        screen.print(f"Page:  {address(door.host, door.port)}", markup=False, soft_wrap=True)
     example = f'metier ask{where_of(options)} "Plan a weekend in Paris, leaving from London on Friday"'
     screen.print(f"Try:   {example}", markup=False, soft_wrap=True)
     screen.print("Ctrl-C stops everything.", style="dim")

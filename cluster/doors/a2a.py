@@ -43,7 +43,7 @@ from metier.topics.messages import Task
 
 from ..gateway import bodies, problems
 from ..gateway.calls import House
-from ..gateway.door import Found
+from ..gateway.door import Found, checked
 from ..gateway.problems import Problem
 from . import a2a_messages as written
 from . import asking
@@ -187,10 +187,10 @@ class Handler(RequestHandler):
     # ── Inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _found(self, context: ServerCallContext, task_id: str) -> Found:
-        return await self._house.opened().found(_tenant(context), asking.checked(task_id))
+        return await self._house.opened().found(_tenant(context), task_id)
 
     async def _context_of(self, tenant: str, task_id: str) -> str:
-        entry = await self._house.opened().bus.read(_context_key(tenant, asking.checked(task_id)))
+        entry = await self._house.opened().bus.read(_context_key(tenant, checked(task_id)))
         return entry.value.decode() if entry else task_id
 
     async def _followed(self, task: Task, limit_s: float, context_id: str) -> AsyncGenerator[Event]:

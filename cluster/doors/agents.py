@@ -23,7 +23,7 @@ from uuid import uuid4
 
 import msgspec
 
-from metier.topics.asking import ERROR, ERROR_CODE
+from metier.topics.asking import refused
 from metier.topics.bus import Bus, Received
 from metier.topics.messages import Answer, State, Task
 
@@ -215,8 +215,7 @@ class Stream:
     async def fail(self, problem: Problem) -> None:
         """Says what went wrong (section 9: what cannot be understood is 400)."""
         code = 400 if problem.status == 422 else problem.status.value
-        reason = " ".join(problem.detail.split()).encode("ascii", "backslashreplace").decode()
-        await self._emit(b"", {ERROR_CODE: str(code), ERROR: reason})
+        await self._emit(b"", refused(code, problem.detail))
 
     async def end(self) -> None:
         """The empty message that ends a reply."""

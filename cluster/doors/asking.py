@@ -12,9 +12,9 @@ import msgspec
 
 from metier.topics.bus import Bus
 from metier.topics.client import GRACE_S
-from metier.topics.errors import InvalidInput, InvalidToken, InvalidValue, UnknownTask
+from metier.topics.errors import InvalidInput, InvalidValue
 from metier.topics.messages import TEXT_LIMIT, Answer, Context, Event, Privacy, Seconds, State, Task
-from metier.topics.subjects import Subjects, token
+from metier.topics.subjects import Subjects
 
 from ..gateway.bodies import InputBody, TaskBody
 from ..gateway.calls import House
@@ -47,14 +47,6 @@ def read(kind: type[T], value: Any) -> T:
         raise InvalidInput(reason=f"{error}") from None
 
 
-def checked(task_id: str) -> str:
-    """The id, if it can be one. Raises UnknownTask."""
-    try:
-        return token(task_id, "task id")
-    except InvalidToken:
-        raise UnknownTask(task_id=task_id, name=task_id) from None
-
-
 async def ask(
     house: House, tenant: str, text: str, extra: Extra, specialists: tuple[str, ...] = (), traceparent: str = ""
 ) -> Task:
@@ -76,7 +68,7 @@ async def go_on(
     """Goes on with what a task was missing. Raises MetierError or Problem."""
     door = house.opened()
     _check_text(text)
-    found = await door.found(tenant, checked(task_id))
+    found = await door.found(tenant, task_id)
     return await door.go_on(found, InputBody(text=text, deadline_s=deadline_s), traceparent)
 
 

@@ -133,7 +133,7 @@ class Mcp:
             given = reply((params.input_responses or {}).get(FIELD))
             if given is not None:
                 return await self._wait(ctx, door, await asking.go_on(self.house, tenant, params.request_state, given))
-            found = await door.found(tenant, asking.checked(params.request_state))
+            found = await door.found(tenant, params.request_state)
             return result(await door.wait(asking.turn_of(found, tenant, params.request_state), found.left_s))
         except (MetierError, Problem) as error:
             return broken(problems.of(error).detail)

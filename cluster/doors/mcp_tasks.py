@@ -107,11 +107,11 @@ def add_to(server: Server[Any], house: House, tenant: Callable[[Ctx], str]) -> N
     """Adds the extension to a server."""
 
     async def get(ctx: Ctx, params: TaskParams) -> Task:
-        found = await house.opened().found(tenant(ctx), asking.checked(params.task_id))
+        found = await house.opened().found(tenant(ctx), params.task_id)
         return view(found, params.task_id, asks=elicits(ctx))
 
     async def update(ctx: Ctx, params: UpdateParams) -> types.EmptyResult:
-        found = await house.opened().found(tenant(ctx), asking.checked(params.task_id))
+        found = await house.opened().found(tenant(ctx), params.task_id)
         # Replies to what is not asked, or no more, are passed over, as the extension wants it.
         if given := reply(params.input_responses.get(_key(found))):
             await asking.go_on(house, tenant(ctx), params.task_id, given)
@@ -119,7 +119,7 @@ def add_to(server: Server[Any], house: House, tenant: Callable[[Ctx], str]) -> N
 
     async def cancel(ctx: Ctx, params: TaskParams) -> types.EmptyResult:
         door = house.opened()
-        found = await door.found(tenant(ctx), asking.checked(params.task_id))
+        found = await door.found(tenant(ctx), params.task_id)
         await door.cancel(found, tenant(ctx), params.task_id)
         return types.EmptyResult()
 

@@ -13,12 +13,9 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from metier.topics.errors import InvalidToken, UnknownTask
-from metier.topics.subjects import token
-
 from . import bodies, problems
 from .crew import Crew
-from .door import Door
+from .door import Door, checked
 from .keys import DEFAULT_TENANT, Keys
 from .problems import Problem, retry_after
 from .settings import Limits
@@ -110,11 +107,7 @@ class Call:
     @property
     def task_id(self) -> str:
         """The task the path names. Raises UnknownTask for what cannot be one."""
-        task_id: str = self.request.path_params["task_id"]
-        try:
-            return token(task_id)
-        except InvalidToken:
-            raise UnknownTask(task_id=task_id, name=task_id) from None
+        return checked(self.request.path_params["task_id"])
 
     @property
     def traceparent(self) -> str:

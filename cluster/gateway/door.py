@@ -19,13 +19,13 @@ from opentelemetry import trace
 from metier.topics import tracing
 from metier.topics.bus import Bus
 from metier.topics.client import GRACE_S
-from metier.topics.errors import Conflict, Timeout, UnknownTask
+from metier.topics.errors import Conflict, InvalidToken, Timeout, UnknownTask
 from metier.topics.following import Step, steps
 from metier.topics.ledger import Ledger, Plan
 from metier.topics.messages import Answer, Class, Control, State, Task
 from metier.topics.outbox import Outbox
 from metier.topics.streams import EVENTS, TASKS
-from metier.topics.subjects import Subjects
+from metier.topics.subjects import Subjects, token
 
 from .answers import Answers
 from .bodies import InputBody, Status, TaskBody
@@ -163,6 +163,7 @@ class Door:
 
     async def found(self, tenant: str, task_id: str) -> Found:
         """A task of the tenant. Raises UnknownTask, for another's too."""
+        checked(task_id)
         written, plan, answer = await asyncio.gather(
             self.bus.read(entry(tenant, task_id)), self._plan(tenant, task_id), self.answers.stored(tenant, task_id)
         )
@@ -232,6 +233,14 @@ class Door:
             tracing.INVOKE_WORKFLOW, context, trace.SpanKind.SERVER, attributes=attributes
         ):
             await self._outbox.send([task])
+
+
+def checked(task_id: str) -> str:
+    """The id, if it can be one. Raises UnknownTask."""
+    try:
+        return token(task_id)
+    except InvalidToken:
+        raise UnknownTask(task_id=task_id, name=task_id) from None
 
 
 def entry(tenant: str, task_id: str) -> str:

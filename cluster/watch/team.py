@@ -8,7 +8,6 @@ from collections.abc import Mapping
 
 import msgspec
 
-from metier.actors.policy import Tier
 from metier.topics.bus import Bus
 from metier.topics.messages import Tokens
 from metier.topics.streams import Consumer
@@ -57,8 +56,7 @@ class Lookout:
         self._team = team
         self._consumers = standing.consumers(team) if team else consumers
         self._scaled = standing.scaled(team) if team else []
-        tiers = build.roster(team).tiers.values() if team else ()
-        self._dearest: Tier | None = max(tiers, key=lambda tier: tier.output_price, default=None)
+        self._dearest = build.roster(team).dearest if team else None
         self._books = Books(self._price)
 
     async def look(self, bus: Bus) -> TeamView:

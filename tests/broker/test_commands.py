@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from harness.house import SUBJECTS, House, open_house, stored
+from harness.house import FILE, SUBJECTS, House, open_house, stored
 from harness.instant import InstantEngine
 from harness.nats_server import NatsServer
 from metier.cluster.sizing import Decision, decision_key
@@ -25,17 +25,9 @@ from metier.topics import streams
 from metier.topics.bus import Publication
 from metier.topics.jetstream import connect
 
-TEAM = """
-name: house
-models: {m: {engine: "nowhere:Engine"}}
-router: {model: m, heads: none}
-specialists:
-  red: {about: Red., model: m, tools: ["nowhere:red"]}
-  green: {about: Green., model: m, tools: ["nowhere:green"]}
-  blue: {about: Blue., model: m, tools: ["nowhere:blue"]}
-  mixer: {about: All., model: m, tools: ["nowhere:mixer"], needs: [red, green, blue]}
+TEAM = f"""{FILE}\
 escalation:
-  large: {model: m, stand_in: true, price_per_million_prompt_tokens: 2.5, price_per_million_output_tokens: 10}
+  large: {{model: m, stand_in: true, price_per_million_prompt_tokens: 2.5, price_per_million_output_tokens: 10}}
 """
 
 

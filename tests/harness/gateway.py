@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import httpx2 as httpx
 import msgspec
 
-from harness.house import SUBJECTS, House, open_house
+from harness.house import FILE, SUBJECTS, House, open_house
 from harness.nats_server import NatsServer
 from metier.cluster.gateway import server
 from metier.cluster.gateway.settings import Gateway
@@ -22,17 +22,6 @@ from metier.topics import jetstream
 T = TypeVar("T")
 
 LIMIT_S = 10.0
-
-_TEAM = """
-name: house
-models: {m: {engine: "nowhere:Engine"}}
-router: {model: m, heads: none}
-specialists:
-  red: {about: Red., model: m, tools: ["nowhere:red"]}
-  green: {about: Green., model: m, tools: ["nowhere:green"]}
-  blue: {about: Blue., model: m, tools: ["nowhere:blue"]}
-  mixer: {about: All., model: m, tools: ["nowhere:mixer"], needs: [red, green, blue]}
-"""
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -46,7 +35,7 @@ class Event(msgspec.Struct, frozen=True):
 def team(folder: Path) -> Team:
     """The house as a team file says it."""
     file = folder / "team.yaml"
-    file.write_text(_TEAM)
+    file.write_text(FILE)
     return read(file)
 
 

@@ -28,6 +28,18 @@ SUBJECTS = Subjects()
 
 NEEDS: Mapping[str, tuple[str, ...]] = {"red": (), "green": (), "blue": (), "mixer": ("red", "green", "blue")}
 
+#: The same as a team file; its models and tools are nowhere.
+FILE = """
+name: house
+models: {m: {engine: "nowhere:Engine"}}
+router: {model: m, heads: none}
+specialists:
+  red: {about: Red., model: m, tools: ["nowhere:red"]}
+  green: {about: Green., model: m, tools: ["nowhere:green"]}
+  blue: {about: Blue., model: m, tools: ["nowhere:blue"]}
+  mixer: {about: All., model: m, tools: ["nowhere:mixer"], needs: [red, green, blue]}
+"""
+
 ROSTER = Roster(
     needs=NEEDS,
     gives_up_to={"router": "large", **dict.fromkeys(NEEDS, "large")},

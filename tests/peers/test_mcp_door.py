@@ -200,18 +200,23 @@ async def test_a_client_that_cannot_be_asked_is_told_how_to_go_on(doors: Doors, 
 # ── Cancelling ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_call_that_is_cancelled_cancels_its_task(doors: Doors) -> None:
+async def leave(mcp: Client) -> None:
+    """Calls, and cancels the call once its task is at work."""
     began = asyncio.Event()
 
     async def heard(progress: float, total: float | None, message: str | None) -> None:
         began.set()
 
+    calling = asyncio.create_task(mcp.call_tool("ask", {"text": "blue"}, progress_callback=heard))
+    async with asyncio.timeout(LIMIT_S):
+        await began.wait()
+    calling.cancel()
+    await asyncio.gather(calling, return_exceptions=True)
+
+
+async def test_a_call_that_is_cancelled_cancels_its_task(doors: Doors) -> None:
     async with client(doors) as mcp:
-        calling = asyncio.create_task(mcp.call_tool("ask", {"text": "blue"}, progress_callback=heard))
-        async with asyncio.timeout(LIMIT_S):
-            await began.wait()
-        calling.cancel()
-        await asyncio.gather(calling, return_exceptions=True)
+        await leave(mcp)
         await until(doors, State.CANCELLED, await asked_last(doors))
 
 
@@ -334,17 +339,8 @@ async def test_the_same_over_stdio(doors: Doors, mode: str) -> None:
 
 
 async def test_a_call_that_is_cancelled_over_stdio_cancels_its_task(doors: Doors) -> None:
-    began = asyncio.Event()
-
-    async def heard(progress: float, total: float | None, message: str | None) -> None:
-        began.set()
-
     arguments = ["-m", "metier.cluster.cli", "mcp", "--nats", doors.nats.url]
     server = StdioServerParameters(command=sys.executable, args=arguments)
     async with Client(server, read_timeout_seconds=2 * LIMIT_S) as mcp:
-        calling = asyncio.create_task(mcp.call_tool("ask", {"text": "blue"}, progress_callback=heard))
-        async with asyncio.timeout(LIMIT_S):
-            await began.wait()
-        calling.cancel()
-        await asyncio.gather(calling, return_exceptions=True)
+        await leave(mcp)
         await until(doors, State.CANCELLED, await asked_last(doors))
