@@ -81,7 +81,8 @@ async def fork_server() -> AsyncIterator[str]:
             assert process.stdin is not None
             process.stdin.close()
             try:
-                await asyncio.wait_for(process.wait(), STOP_LIMIT_S)
+                async with asyncio.timeout(STOP_LIMIT_S):
+                    await process.wait()
             except TimeoutError:
                 process.kill()
                 await process.wait()

@@ -13,6 +13,7 @@ from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 
 from metier.actors.engines.base import Completion, Piece, Prompt, Routing
+from metier.topics.ending import end
 from metier.topics.errors import EngineFailed, MetierError
 
 from . import models
@@ -133,8 +134,7 @@ async def gathered(
                 raise item
             yield item
     finally:
-        filling.cancel()
-        await asyncio.wait((filling,))
+        await end(filling)
 
 
 class PooledEngine:

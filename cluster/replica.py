@@ -13,6 +13,7 @@ from metier.actors.loop import Loop
 from metier.topics import jetstream
 from metier.topics.asking import Asking
 from metier.topics.bus import Bus
+from metier.topics.ending import end
 from metier.topics.errors import BusUnavailable, Unavailable
 from metier.topics.subjects import Subjects
 
@@ -115,9 +116,7 @@ class Replica:
         try:
             await self._loop.run()
         finally:
-            for side in sides:
-                side.cancel()
-            await asyncio.gather(*sides, return_exceptions=True)
+            await end(*sides)
 
     def _watching(self, loop: Loop, bus: Bus) -> list[asyncio.Task[Any]]:
         """The task that keeps metrics fresh, where somebody collects them."""
@@ -134,10 +133,10 @@ class Replica:
             return
         if self._loop is not None and self._loop.working.is_set():
             await self._loop.stop(GRACE_S)
+            await asyncio.wait((life,))
         else:
-            life.cancel()
+            await end(life)
         self._loop = None
-        await asyncio.wait((life,))
 
     def _engine(self, model: str) -> Engine:
         if model not in self._shared:

@@ -17,6 +17,7 @@ from . import tracing
 from .bus import Bus, Received
 from .client import Client
 from .codec import decode, encode
+from .ending import end
 from .errors import Busy, InvalidInput, MetierError, Timeout, Unavailable
 from .messages import Answer, Task
 from .subjects import Subjects
@@ -49,10 +50,7 @@ class Asking:
                     self._replying.add(replying)
                     replying.add_done_callback(self._replying.discard)
         finally:
-            replying_still = list(self._replying)
-            for replying in replying_still:
-                replying.cancel()
-            await asyncio.gather(*replying_still, return_exceptions=True)
+            await end(*self._replying)
 
     async def _reply(self, request: Received) -> None:
         try:

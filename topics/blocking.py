@@ -21,6 +21,7 @@ from contextlib import AsyncExitStack, contextmanager
 from typing import Any, TypeVar
 
 from . import client as asynchronous
+from .ending import end
 from .following import Following
 from .messages import Answer, Event, Task
 from .subjects import Subjects
@@ -135,8 +136,5 @@ class _Thread:
 
 
 async def _end_all() -> None:
-    rest = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in rest:
-        task.cancel()
-    await asyncio.gather(*rest, return_exceptions=True)
+    await end(*(task for task in asyncio.all_tasks() if task is not asyncio.current_task()))
     await asyncio.get_running_loop().shutdown_asyncgens()

@@ -17,6 +17,7 @@ from opentelemetry.trace import Span
 from . import tracing
 from .bus import Bus
 from .codec import decode
+from .ending import end
 from .errors import InvalidInput, Timeout, UnknownTask
 from .following import Following, Step, steps
 from .ledger import Ledger
@@ -126,7 +127,8 @@ class Client:
                 return stored
             waiting = await self._listen(task, trace.INVALID_SPAN)
         try:
-            return await asyncio.wait_for(asyncio.shield(waiting), limit_s)
+            async with asyncio.timeout(limit_s):
+                return await asyncio.shield(waiting)
         except TimeoutError:
             raise Timeout(limit_s=limit_s, what=f"no answer to task {task.task_id}") from None
 
@@ -157,10 +159,7 @@ class Client:
 
     async def close(self) -> None:
         """Stops waiting for answers. The bus stays with whoever opened it."""
-        waiting = list(self._waiting.values())
-        for answer in waiting:
-            answer.cancel()
-        await asyncio.gather(*waiting, return_exceptions=True)
+        await end(*self._waiting.values())
 
     # ── Inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
 

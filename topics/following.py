@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
 from .bus import Bus
 from .codec import decode
+from .ending import end
 from .errors import InvalidMessage
 from .messages import Answer, Event, Task
 from .streams import EVENTS
@@ -71,9 +72,7 @@ async def steps(
         if found:
             yield after, found
     finally:
-        for side in sides:
-            side.cancel()
-        await asyncio.gather(*sides, return_exceptions=True)
+        await end(*sides)
 
 
 async def _events(bus: Bus, stream: str, subject: str, after: int, queue: asyncio.Queue[_Item]) -> None:

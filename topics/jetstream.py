@@ -1,4 +1,4 @@
-"""The bus on NATS JetStream: the one place that knows the NATS library.
+"""The bus on NATS JetStream; with `connection.py` the one place that knows the NATS library.
 
 Publishing, pulling and the ledger speak the protocol directly (`inbox.py`, `pulls.py`, `wire.py`): the library's own
 `publish` and `fetch` cost several times as much.
@@ -16,10 +16,11 @@ from urllib.parse import urlsplit
 import msgspec
 import nats.errors
 from nats.aio.client import Client
-from nats.aio.subscription import Subscription
 
 from . import wire
 from .bus import REPLY_TO, Entry, Lag, Publication, Pull, Received
+from .connection import Connection
+from .ending import apart
 from .errors import BusUnavailable, Conflict, Unknown
 from .inbox import ATTEMPTS, Inbox
 from .objects import Objects
@@ -51,7 +52,7 @@ class JetStreamBus:
 
     def __init__(self, connection: Client, subjects: Subjects) -> None:
         self._client = connection
-        self._connection = _Connection(connection)
+        self._connection = Connection(connection)
         self._subjects = subjects
         self._inbox = Inbox(self._connection)
         self._ledger = subjects.stream(LEDGER)
@@ -212,51 +213,6 @@ class JetStreamBus:
         self._check(fault, f"stream {name}")
 
 
-class _Connection:
-    """A NATS client as `wire.Connection`: its errors become Metier's."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-        self.new_inbox = client.new_inbox
-
-    @property
-    def url(self) -> str:
-        return ", ".join(f"{server.hostname}:{server.port}" for server in self._client.servers)
-
-    @property
-    def connects(self) -> int:
-        return self._client.stats["reconnects"]
-
-    async def publish(
-        self, subject: str, payload: bytes, reply: str = "", headers: dict[str, str] | None = None
-    ) -> None:
-        try:
-            await self._client.publish(subject, payload, reply, headers)
-        except nats.errors.Error as error:
-            raise BusUnavailable(url=self.url, reason=str(error)) from error
-
-    async def subscribe(self, subject: str, callback: wire.Callback, group: str = "") -> Subscription:
-        try:
-            return await self._client.subscribe(subject, group, callback)
-        except nats.errors.Error as error:
-            raise BusUnavailable(url=self.url, reason=str(error)) from error
-
-    async def leave(self, subscription: wire.Subscription, drain: bool = False) -> None:
-        assert isinstance(subscription, Subscription)
-        if self._client.is_closed or self._client.is_draining:
-            return
-        if drain and self._client.is_connected:
-            await subscription.drain()  # type: ignore[no-untyped-call]
-        else:
-            await subscription.unsubscribe()
-
-    async def flush(self) -> None:
-        try:
-            await self._client.flush()
-        except nats.errors.Error as error:
-            raise BusUnavailable(url=self.url, reason=str(error)) from error
-
-
 @asynccontextmanager
 async def connect(url: str, *, name: str, subjects: Subjects, wait_s: float = 2.0) -> AsyncIterator[JetStreamBus]:
     """A bus on a connection of its own, closed at the end.
@@ -271,27 +227,34 @@ async def connect(url: str, *, name: str, subjects: Subjects, wait_s: float = 2.
         trouble = error
         _log.warning("nats: %s: %s", name, error or type(error).__name__)
 
-    try:
-        async with asyncio.timeout(wait_s):
-            await client.connect(
-                url.split(","),
-                name=name,
-                error_cb=on_error,
-                max_reconnect_attempts=-1,
-                reconnect_time_wait=_RECONNECT_S,  # type: ignore[arg-type]  # a float serves as well
-            )
-    except (TimeoutError, OSError, nats.errors.Error) as error:
-        raise BusUnavailable(url=_shown(url), reason=str(trouble or error) or "no reply") from error
     bus = JetStreamBus(client, subjects)
     try:
+        try:
+            async with asyncio.timeout(wait_s):
+                await apart(
+                    client.connect(
+                        url.split(","),
+                        name=name,
+                        error_cb=on_error,
+                        max_reconnect_attempts=-1,
+                        reconnect_time_wait=_RECONNECT_S,  # type: ignore[arg-type]  # a float serves as well
+                    )
+                )
+        except (TimeoutError, OSError, nats.errors.Error) as error:
+            raise BusUnavailable(url=_shown(url), reason=str(trouble or error) or "no reply") from error
         yield bus
     finally:
-        await bus.close()
-        try:
-            await client.close()
-        except (OSError, RuntimeError) as error:  # RuntimeError is what uvloop says of a closed socket
-            # The server vanished while nats-py was connecting again: there is nothing left to close.
-            _log.info("closed on a broken connection: %s", error, extra={"action": "close"})
+        if client.is_connected or client.is_connecting or client.is_reconnecting:
+            await _close(bus, client)
+
+
+async def _close(bus: JetStreamBus, client: Client) -> None:
+    await bus.close()
+    try:
+        await client.close()
+    except (OSError, RuntimeError) as error:  # RuntimeError is what uvloop says of a closed socket
+        # The server vanished while nats-py was connecting again: there is nothing left to close.
+        _log.info("closed on a broken connection: %s", error, extra={"action": "close"})
 
 
 def _shown(url: str) -> str:

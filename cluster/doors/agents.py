@@ -25,6 +25,7 @@ import msgspec
 
 from metier.topics.asking import refused
 from metier.topics.bus import Bus, Received
+from metier.topics.ending import end
 from metier.topics.messages import Answer, State, Task
 
 from ..gateway import problems
@@ -77,10 +78,7 @@ class Agents:
                 self.listening.set()
                 group.create_task(self._beat(list(agents)))
         finally:
-            working = list(self._working)
-            for one in working:
-                one.cancel()
-            await asyncio.gather(*working, return_exceptions=True)
+            await end(*self._working)
 
     async def _agents(self) -> list[Agent]:
         crew = self._house.crew

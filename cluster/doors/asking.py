@@ -12,6 +12,7 @@ import msgspec
 
 from metier.topics.bus import Bus
 from metier.topics.client import GRACE_S
+from metier.topics.ending import end
 from metier.topics.errors import InvalidInput, InvalidValue
 from metier.topics.messages import TEXT_LIMIT, Answer, Context, Event, Privacy, Seconds, State, Task
 from metier.topics.subjects import Subjects
@@ -125,6 +126,4 @@ async def opened(bus: Bus, subjects: Subjects, crew: Crew) -> AsyncIterator[Hous
         yield house
     finally:
         house.door = None
-        for side in sides:
-            side.cancel()
-        await asyncio.gather(*sides, return_exceptions=True)
+        await end(*sides)

@@ -17,6 +17,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from metier.topics.bus import Bus
+from metier.topics.ending import end
 from metier.topics.errors import MetierError
 from metier.topics.subjects import Subjects
 
@@ -103,8 +104,7 @@ def application(
             async with agents.running():
                 yield
         finally:
-            keeping.cancel()
-            await asyncio.gather(keeping, return_exceptions=True)
+            await end(keeping)
 
     routes = [Route(one.path, one.endpoint(house), methods=[one.method]) for one in operations]
     cors = Middleware(CORSMiddleware, allow_origins=settings.origins, allow_methods=["*"], allow_headers=["*"])

@@ -18,6 +18,7 @@ from typing import Any
 from starlette.responses import Response
 
 from metier.topics.client import GRACE_S
+from metier.topics.ending import end
 from metier.topics.errors import MetierError, UnknownTask
 from metier.topics.messages import Answer, Event, Task
 
@@ -91,9 +92,7 @@ async def _waited(call: Call, task: Task) -> Answer:
             raise Problem(400, "The client has left.")
         return answer.result()
     finally:
-        answer.cancel()
-        left.cancel()
-        await asyncio.gather(answer, left, return_exceptions=True)
+        await end(answer, left)
 
 
 def _limit_s(task: Task) -> float:

@@ -9,6 +9,8 @@ from typing import TypeVar
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from metier.topics.ending import end
+
 from .calls import House
 
 T = TypeVar("T")
@@ -50,9 +52,7 @@ class Stream(StreamingResponse):
                 if not sending.cancelled() and sending.done():
                     sending.result()
             finally:
-                for side in sides:
-                    side.cancel()
-                await asyncio.gather(*sides, return_exceptions=True)
+                await end(*sides)
                 await self._chunks.aclose()
         if self._house.closing:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -80,6 +80,5 @@ async def kept_alive(items: AsyncGenerator[T]) -> AsyncGenerator[T | None]:
             pending = asyncio.ensure_future(anext(items))
             yield item
     finally:
-        pending.cancel()
-        await asyncio.gather(pending, return_exceptions=True)
+        await end(pending)
         await items.aclose()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 
+from metier.topics.ending import end
 from metier.topics.errors import MetierError
 
 #: Makes what is shown now; None: it is as it was.
@@ -47,8 +48,7 @@ class Feed:
         finally:
             self._watchers -= 1
             if not self._watchers:
-                self._running.cancel()
-                await asyncio.gather(self._running, return_exceptions=True)
+                await end(self._running)
 
     async def _coming(self) -> bytes | MetierError:
         if self._next is None:
@@ -66,8 +66,7 @@ class Feed:
                 await asyncio.sleep(next_at - loop.time())
         finally:
             if beside is not None:
-                beside.cancel()
-                await asyncio.gather(beside, return_exceptions=True)
+                await end(beside)
 
     async def _round(self) -> None:
         try:

@@ -37,7 +37,8 @@ async def buried(bus: Bus, subjects: Subjects, newest: int | None = None) -> lis
     async with bus.replay(subjects.stream(DEAD), subjects.everything("dead"), after) as messages:
         while not found or found[-1].number < last:
             try:
-                found.append(_grave(await asyncio.wait_for(anext(messages), NEXT_S)))
+                async with asyncio.timeout(NEXT_S):
+                    found.append(_grave(await anext(messages)))
             except TimeoutError:
                 break
     return found
@@ -47,7 +48,8 @@ async def find(bus: Bus, subjects: Subjects, number: int) -> Grave:
     """The dead message of that number. Raises UnknownDead."""
     if 0 < number <= await _last(bus, subjects):
         async with bus.replay(subjects.stream(DEAD), subjects.everything("dead"), number - 1) as messages:
-            grave = _grave(await asyncio.wait_for(anext(messages), NEXT_S))
+            async with asyncio.timeout(NEXT_S):
+                grave = _grave(await anext(messages))
         if grave.number == number:
             return grave
     raise UnknownDead(number=number, name=number)

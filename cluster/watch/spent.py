@@ -74,7 +74,8 @@ class Books:
         async with bus.replay(subjects.stream(USAGE), subjects.everything("usage"), self._after) as stored:
             while self._after < until:
                 try:
-                    received = await asyncio.wait_for(anext(stored), NEXT_S)
+                    async with asyncio.timeout(NEXT_S):
+                        received = await anext(stored)
                 except TimeoutError:
                     self._after = until
                     break

@@ -48,7 +48,8 @@ def _hears_ctrl_c() -> None:
 
 async def run(directory: Path, *arguments: str) -> tuple[int | None, str, str]:
     process = await start(directory, *arguments)
-    out, error = await asyncio.wait_for(process.communicate(), 20)
+    async with asyncio.timeout(20):
+        out, error = await process.communicate()
     return process.returncode, out.decode(), error.decode()
 
 
@@ -152,7 +153,8 @@ async def test_ctrl_c_ends_ask_quietly_and_cancels_the_task(own_server: NatsServ
                 pass
         process.send_signal(signal.SIGINT)
         try:
-            _, error = await asyncio.wait_for(process.communicate(), 10)
+            async with asyncio.timeout(10):
+                _, error = await process.communicate()
         except TimeoutError:
             process.kill()
             raise
@@ -206,7 +208,8 @@ async def test_top_draws_the_team_and_why_it_was_scaled_until_ctrl_c(one: Metier
             drawn += await asyncio.to_thread(os.read, ours, 65_536)
     process.send_signal(signal.SIGINT)
     reading = asyncio.create_task(asyncio.to_thread(_drain, ours))
-    _, error = await asyncio.wait_for(process.communicate(), 10)
+    async with asyncio.timeout(10):
+        _, error = await process.communicate()
     await reading
     os.close(ours)
 

@@ -220,3 +220,18 @@ def lose_first_reply(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
         return None
 
     monkeypatch.setattr(inbox, "ask_once", lossy)
+
+
+async def test_a_connection_can_be_given_up_at_any_moment(own_server: NatsServer) -> None:
+    async def hold() -> None:
+        async with connect(own_server.url, name="test", subjects=Subjects()):
+            await asyncio.Event().wait()
+
+    for moment in range(60):
+        holding = asyncio.create_task(hold())
+        for _ in range(moment):
+            await asyncio.sleep(0)
+        holding.cancel()
+        async with asyncio.timeout(LIMIT_S):
+            await asyncio.wait((holding,))
+        assert holding.cancelled()

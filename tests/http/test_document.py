@@ -39,7 +39,8 @@ async def test_schemathesis_finds_no_server_error_and_no_answer_that_is_not_in_t
             cwd=tmp_path,
         )
         try:
-            said, _ = await asyncio.wait_for(process.communicate(), 120)
+            async with asyncio.timeout(120):
+                said, _ = await process.communicate()
         finally:
             if process.returncode is None:
                 process.kill()
