@@ -183,6 +183,8 @@ class RouterEncoder:
         from transformers import AutoTokenizer
         from transformers.utils import logging
 
+        from .packing import pack
+
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         logging.set_verbosity_error()  # type: ignore[no-untyped-call]
         if self._settings.threads:
@@ -198,11 +200,11 @@ class RouterEncoder:
                 raise EngineFailed(model=self.model, reason=f"its heads do not know {bare[0]!r}: give it `examples`")
         elif not any(examples.values()):
             raise EngineFailed(model=self.model, reason="it has neither heads nor examples")
-        self._model = model.to(dtype)
+        self._model = pack(model.to(dtype))
         if self._settings.heads is None:
             self._heads = self._nearest(self._model, examples)
         elif examples:
-            plain = base(self._settings.path).to(dtype)
+            plain = pack(base(self._settings.path).to(dtype))
             self._added = (plain, self._nearest(plain, examples))
 
     def _nearest(self, model: Any, examples: Mapping[str, Sequence[str]]) -> Nearest:

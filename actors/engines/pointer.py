@@ -127,6 +127,7 @@ class PointerEngine:
     def _load(self) -> None:
         import torch
 
+        from .packing import pack
         from .pointing import load
 
         settings = self._settings
@@ -135,6 +136,8 @@ class PointerEngine:
         folders = {name: Path(path) for name, path in settings.adapters.items()}
         self._calibrations = {name: calibration.read(folder, self.model) for name, folder in folders.items()}
         self._pointers = load(Path(settings.path), folders, chosen(settings.dtype), self.model)
+        for pointer in self._pointers.values():
+            pack(pointer.encoder)
 
     def _answer(self, asked: list[Question]) -> list[Scores]:
         import torch

@@ -137,6 +137,7 @@ class TransformersEngine:
         from transformers.utils import logging
 
         from .grammar import GRAMMARS
+        from .packing import pack
 
         settings = self._settings
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]
@@ -159,7 +160,7 @@ class TransformersEngine:
         self._adapters = attach(model, settings.adapters, settings.name) if settings.adapters else None
         found = {name: calibration.read(Path(path), settings.name) for name, path in settings.adapters.items()}
         self._calibrations = {name: each for name, each in found.items() if each is not None}
-        self._model = model.eval()
+        self._model = pack(model.eval())
 
     def _check(self, prompt: Prompt) -> None:
         if self._model is None:
