@@ -101,7 +101,7 @@ class PointerEngine:
             raise EngineFailed(model=self.model, reason=reason)
         with failing(self.model):
             scores = await self._batcher.submit(Question(adapter, read(prompt.turns)))
-            text, least, joint = _call(scores, prompt.schema or {})
+            tool, text, least, joint = _call(scores, prompt.schema or {})
         line = self._calibrations[adapter]
         yield Piece(text)
         yield Completion(
@@ -110,7 +110,7 @@ class PointerEngine:
             prompt_tokens=scores.ends.shape[-1],
             output_tokens=self._pointers[adapter].length(text),
             seconds=time.perf_counter() - started,
-            confidence=line.of(joint) if line else least,
+            confidence=line.of(joint, tool) if line else least,
             joint=joint,
         )
 
@@ -151,9 +151,9 @@ class PointerEngine:
         return [made[place] for place in range(len(asked))]
 
 
-def _call(scores: Scores, schema: dict[str, Any]) -> tuple[str, float, float]:
-    """The likeliest call that a schema of `prompts.call_schema` allows, as JSON; the least of the probabilities it is
-    made of, and their weighted product. Raises ValueError for another schema."""
+def _call(scores: Scores, schema: dict[str, Any]) -> tuple[str, str, float, float]:
+    """The likeliest call that a schema of `prompts.call_schema` allows: the tool, or nothing, and all of it as JSON;
+    the least of the probabilities it is made of, and their weighted product. Raises ValueError for another schema."""
     import torch
 
     from .pointing import fill
@@ -166,7 +166,7 @@ def _call(scores: Scores, schema: dict[str, Any]) -> tuple[str, float, float]:
     fits = scores.tools.masked_fill(~torch.tensor(allowed), float("-inf")).softmax(0)
     best = int(fits.argmax())
     if best == len(tools):
-        return msgspec.json.encode({"tool": None}).decode(), float(fits[best]), float(fits[best])
+        return "", msgspec.json.encode({"tool": None}).decode(), float(fits[best]), float(fits[best])
     tool = tools[best]
     own = named[tool.name]["properties"]["arguments"] if named else schema
     found = fill(scores, tool, {name: _allowed(part, scores.reading.text) for name, part in own["properties"].items()})
@@ -174,7 +174,7 @@ def _call(scores: Scores, schema: dict[str, Any]) -> tuple[str, float, float]:
     chances = [float(fits[best]), *(each.chance for each in found.values())]
     call = {"tool": tool.name, "arguments": arguments} if named else arguments
     sure = chances[0] * math.prod(each.chance ** (_LEFT if each.value is None else _SAID) for each in found.values())
-    return msgspec.json.encode(call).decode(), min(chances), sure
+    return tool.name, msgspec.json.encode(call).decode(), min(chances), sure
 
 
 def _allowed(schema: dict[str, Any], text: str) -> Allowed:

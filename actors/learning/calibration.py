@@ -14,23 +14,29 @@ import asyncio
 import datetime as dt
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
-from ..engines.calibration import NAME, Calibration
-from ..tools.base import Offer
+from ..engines.calibration import NAME, Calibration, shifted
+from ..tools.base import Tool
 from . import card, manifest, spoken, trained
 from .evaluation import calls
-from .evaluation.calls import Answer, Call, Case
-from .examples import Example, Phrasebook, generate
+from .evaluation.calls import Answer, Case
+from .examples import Phrasebook, generate
 from .lessons import WEIGHTS
 
+#: The tools of a team's specialists that have an adapter, by name.
+ToolsOf = Callable[[Path, Path], Mapping[str, Sequence[Tool]]]
+
+TODAY = dt.date(2026, 1, 1)
 #: Points a line is drawn with at most.
 _POINTS = 24
 #: No answer is surer than this many right ones of the same sort can tell.
 _PRIOR = 1.0
+#: No tool is farther from the others, in log odds.
+_FARTHEST = 5.0
 
 
 def isotonic(scores: Sequence[float], right: Sequence[bool]) -> list[tuple[float, float, int]]:
@@ -66,29 +72,29 @@ def fit(joint: Sequence[float], right: Sequence[bool], data: str) -> Calibration
     )
 
 
-def written(team: Path, count: int, seed: int) -> list[Case]:
-    """Calls of a team's own: those of `calls.yaml` that were kept from training, and as many generated ones."""
+def shifts(line: Calibration, tools: Sequence[str], joint: Sequence[float], right: Sequence[bool]) -> dict[str, float]:
+    """How much likelier than the line says the calls of each tool are right, in log odds: the likeliest shift if shifts
+    are normal with a variance of one (Platt 1999, the intercept alone)."""
+    made: dict[str, float] = {}
+    for tool in sorted(set(tools)):
+        own = [(line.of(sure), truth) for each, sure, truth in zip(tools, joint, right, strict=True) if each == tool]
+        low, high = -_FARTHEST, _FARTHEST
+        while high - low > 1e-4:
+            shift = (low + high) / 2
+            short = sum(truth - shifted(chance, shift) for chance, truth in own) - shift
+            low, high = (shift, high) if short > 0 else (low, shift)
+        made[tool] = round(low, 3)
+    return made
+
+
+def written(team: Path, tools: Mapping[str, Sequence[Tool]], count: int, seed: int) -> list[Case]:
+    """Calls of a team's own for these specialists: those of `calls.yaml` that were kept from training, then generated
+    ones. As in evaluation, a value is right that is understood as the right one."""
     book = Phrasebook.read(team / "training")
-    made = [each.example(book.team) for each in spoken.read(team / "training") if each.split == "dev"]
-    made += generate(book, count, "dev", seed, WEIGHTS)
-    cases = [
-        _case(example, name, [book.team.specialists[name].offer(example.text)])
-        for example in made
-        for name in example.calls
-    ]
-    return cases[:count]
-
-
-def _case(example: Example, name: str, offers: list[Offer]) -> Case:
-    wanted = {key: value for key, value in example.calls[name].arguments.items() if value is not None}
-
-    def right(call: Call) -> bool:
-        return call is not None and {key: value for key, value in call[1].items() if value is not None} == wanted
-
-    today = dt.date.min
-    return Case(
-        data="dev", group=example.text, text=example.text, offers=offers, today=today, right=right, may_refuse=False
-    )
+    kept = [each for each in spoken.read(team / "training") if each.split == "dev"]
+    made = [spoken.of(example) for example in generate(book, count, "dev", seed, WEIGHTS)]
+    requests = [each for each in (*kept, *made) if each.calls and each.calls.keys() <= tools.keys()]
+    return calls.by_hand(requests, tools, TODAY)[:count]
 
 
 async def answered(base: Path | None, adapter: Path, cases: Sequence[Case]) -> list[Answer]:
@@ -101,8 +107,8 @@ async def answered(base: Path | None, adapter: Path, cases: Sequence[Case]) -> l
         await engine.close()
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line; `arguments` instead of the process's own."""
+def main(arguments: Sequence[str] | None = None, tools: ToolsOf | None = None) -> None:
+    """The command line; `arguments` instead of the process's own. Only with `tools` can a team's own calls be read."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--adapter", type=Path, required=True, help="its folder")
     parser.add_argument("--team", type=Path, help="the team's folder: its own calls")
@@ -113,13 +119,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
     about = manifest.read(options.adapter)
-    cases = written(options.team, options.count, options.seed) if options.team else []
+    cases: list[Case] = []
+    if options.team:
+        if tools is None:
+            parser.error("a team's tools are known to `metier train calibration`")
+        cases += written(options.team, tools(options.team, options.adapter), options.count, options.seed)
     if options.data:
         cases += calls.dialogues(options.data / "sgd", options.count, options.seed, {"sgd/dev": "dev"})
     random.Random(options.seed).shuffle(cases)
     found = asyncio.run(answered(options.base_directory, options.adapter, cases))
     right = [case.right(answer.call) for case, answer in zip(cases, found, strict=True)]
-    line = fit([answer.joint for answer in found], right, ", ".join(sorted({case.data for case in cases})))
+    joint = [answer.joint for answer in found]
+    line = fit(joint, right, ", ".join(sorted({case.data for case in cases})))
+    if options.team and trained.is_pointer(options.adapter):
+        called = [answer.call[0] if answer.call else "" for answer in found]
+        line = msgspec.structs.replace(line, shifts=shifts(line, called, joint, right))
     (options.adapter / NAME).write_bytes(msgspec.json.format(msgspec.json.encode(line)) + b"\n")
     share = {"dev.answers": float(len(right)), "dev.exact": round(sum(right) / len(right), 4)}
     about = msgspec.structs.replace(about, metrics=about.metrics | share)

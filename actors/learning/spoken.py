@@ -64,6 +64,15 @@ class Spoken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return Example(text=self.text, labels=tuple(calls), calls=calls, language=self.language, source="by hand")
 
 
+def of(example: Example) -> Spoken:
+    """An example as a request with its calls."""
+    calls: dict[str, dict[str, Value]] = {
+        name: {key: words for key, words in call.arguments.items() if words is not None}
+        for name, call in example.calls.items()
+    }
+    return Spoken(language=example.language, text=example.text, calls=calls)
+
+
 def read(folder: Path) -> list[Spoken]:
     """Those in a folder; none if it has no such file. Raises InvalidInput."""
     return files.entries(folder / NAME, Spoken)
