@@ -66,7 +66,7 @@ package: $(VENV)/.dev  ## build the wheel and test it alone, in a clean environm
 	@rm -rf build/wheel build/clean && mkdir -p build
 	@$(BIN)/python -m build --outdir build/wheel . >build/wheel.log 2>&1 || { cat build/wheel.log >&2; exit 1; }
 	@$(BIN)/python -m venv build/clean
-	@build/clean/bin/python $(INSTALL) --constraint constraints.txt build/wheel/*.whl pytest pytest-asyncio
+	@build/clean/bin/python $(INSTALL) --constraint constraints.txt build/wheel/*.whl pytest pytest-asyncio pytest-timeout
 	@build/clean/bin/pytest tests/package tests/unit/test_packaging.py
 
 ci:             ## what every change must pass: test, grammars, page, lint, types, package
