@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ from .team import SHIPPED, Model, Team
 
 #: What is shipped for tools that nobody trained for.
 GENERAL = "general-tools"
+
+#: What a container may take of the processors' time, in microseconds, and in how many (Linux, control groups v2).
+CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 
 
 def shared(team: Team) -> tuple[str, ...]:
@@ -81,7 +85,7 @@ def _trained(team: Team, name: str) -> dict[str, Any]:
         "name": model.shows or where.name,
         "adapters": {adapter: team.path(folder) for adapter, folder in model.adapters.items()},
         "max_batch": model.batch,
-        "threads": int(model.resources.cpus) or _cores(),
+        "threads": int(model.resources.cpus) or cores(),
     } | model.options
 
 
@@ -143,5 +147,11 @@ def is_local(model: Model) -> bool:
     return model.engine != "openai" or bool(model.options.get("local"))
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0))
+def cores() -> int:
+    """The processors this process may use: all it may run on, or its container's share of their time."""
+    cores = len(os.sched_getaffinity(0))
+    try:
+        quota, period = CPU_MAX.read_text().split()
+    except (OSError, ValueError):
+        return cores
+    return cores if quota == "max" else max(1, min(cores, math.ceil(int(quota) / int(period))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -106,3 +107,17 @@ def test_what_a_killed_team_left_behind_is_no_team(tmp_path: Path) -> None:
         State(tmp_path).read()
 
     assert not (tmp_path / "up.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("said", "cores"), [("max 100000", 4), ("150000 100000", 2), ("50000 100000", 1), ("900000 100000", 4), (None, 4)]
+)
+def test_a_model_takes_no_more_threads_than_its_container_has_processors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str | None, cores: int
+) -> None:
+    if said:
+        (tmp_path / "cpu.max").write_text(f"{said}\n")
+    monkeypatch.setattr(models, "CPU_MAX", tmp_path / "cpu.max")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2, 3})
+
+    assert cores == models.cores()

@@ -81,6 +81,6 @@ def test_calls_to_calibrate_on_were_not_learned() -> None:
     tools = {name: build.tools(team, name) for name, each in team.specialists.items() if each.adapter == "trip-tools"}
     cases = written(TRIP, tools, 60, seed=7)
     learned = {each.text for each in spoken.read(TRIP / "training") if each.split == "train"}
-    assert (60, tools.keys()) == (len(cases), {case.part for case in cases})
+    assert (60, set(tools)) == (len(cases), {case.part for case in cases})
     assert not learned & {case.text for case in cases}
     assert all(not case.right(None) for case in cases if case.wanted)

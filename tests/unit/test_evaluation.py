@@ -98,6 +98,25 @@ def test_calls_are_counted_by_set() -> None:
     assert (0.35, 0.65, True) == (demanded.must, demanded.aim, demanded.met)
 
 
+def test_a_call_of_a_function_that_is_not_offered_is_wrong(tmp_path: Path) -> None:
+    parameters = {"type": "dict", "properties": {"city": {"type": "string"}}}
+    rows = [
+        {
+            "id": category,
+            "category": category,
+            "messages": [{"role": "user", "content": "to Rome"}],
+            "functions": [{"name": "go", "description": "", "parameters": parameters}],
+            "ground_truth": [{"go": {"city": ["Rome"]}}] if category != "irrelevance" else None,
+        }
+        for category in ("simple_python", "multiple", "irrelevance")
+    ]
+    (tmp_path / "eval.jsonl").write_bytes(msgspec.json.Encoder().encode_lines(rows))
+    one, _, none = calls.functions(tmp_path, 1, seed=7)
+
+    assert [True, False, False] == [one.right(call) for call in (("go", {"city": "Rome"}), ("fly", {}), None)]
+    assert [True, False, False] == [none.right(call) for call in (None, ("fly", {}), ("go", {"city": "Rome"}))]
+
+
 def test_the_most_frequent_call_says_nothing() -> None:
     assert [Answer(("go", {}), 1.0, 1.0, 0.0)] == calls.usual([case("x", True)])
 

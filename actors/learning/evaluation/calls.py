@@ -176,6 +176,8 @@ def _function(case: bfcl.Case) -> Case:
     request = Request(text=case.text, today=today)
 
     def right(call: Call) -> bool:
+        if call and call[0] not in tools:
+            return False
         try:
             understood = call and (call[0], tools[call[0]].understand(call[1], request))
         except (Missing, InvalidValue):
