@@ -30,9 +30,9 @@ class Packed(torch.nn.Module):
 def pack(model: Any) -> Any:
     """The model, its bfloat16 `Linear` layers on a CPU packed in place. It can then be run, not trained or stored."""
     for path, parent in list(model.named_modules()):
+        if "lora_" in path:  # adapters that are not merged: PEFT asks for the type of their weights
+            continue
         for name, layer in list(parent.named_children()):
-            if "lora_" in path:  # adapters that are not merged: PEFT asks for the type of their weights
-                continue
             if isinstance(layer, torch.nn.Linear) and _packable(layer.weight):
                 setattr(parent, name, Packed(layer))
     return model

@@ -30,7 +30,7 @@ from .lessons import WEIGHTS
 #: The tools of a team's specialists that have an adapter, by name.
 ToolsOf = Callable[[Path, Path], Mapping[str, Sequence[Tool]]]
 
-TODAY = dt.date(2026, 1, 1)
+_TODAY = dt.date(2026, 1, 1)
 #: Points a line is drawn with at most.
 _POINTS = 24
 #: No answer is surer than this many right ones of the same sort can tell.
@@ -94,7 +94,7 @@ def written(team: Path, tools: Mapping[str, Sequence[Tool]], count: int, seed: i
     kept = [each for each in spoken.read(team / "training") if each.split == "dev"]
     made = [spoken.of(example) for example in generate(book, count, "dev", seed, WEIGHTS)]
     requests = [each for each in (*kept, *made) if each.calls and each.calls.keys() <= tools.keys()]
-    return calls.by_hand(requests, tools, TODAY)[:count]
+    return calls.by_hand(requests, tools, _TODAY)[:count]
 
 
 async def answered(base: Path | None, adapter: Path, cases: Sequence[Case]) -> list[Answer]:
