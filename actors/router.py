@@ -101,7 +101,7 @@ class Router:
 
     async def _plan(self, task: Task, delivery: Delivery) -> Plan:
         with tracing.tracer.start_as_current_span(tracing.PLAN, attributes={tracing.GEN_OPERATION: "plan"}) as span:
-            nodes, routing = await self._nodes(task, span)
+            task, nodes, routing = await self._read(task, span)
             plan = Plan(
                 task=task,
                 turn=task.turn,
@@ -114,10 +114,10 @@ class Router:
                 span.set_attributes({tracing.TASK: task.task_id, "metier.plan": ", ".join(nodes)})
             return await self._ledger.create(plan) if nodes else plan
 
-    async def _nodes(self, task: Task, span: Span) -> tuple[dict[str, Node], Tokens | None]:
-        """Whom the task names, or whom the encoder chooses, and what it used."""
+    async def _read(self, task: Task, span: Span) -> tuple[Task, dict[str, Node], Tokens | None]:
+        """The task, private if it seems so; whom it names, or whom the encoder chooses; and what the encoder used."""
         if task.specialists:
-            return policy.named(task.specialists, self._roster), None
+            return task, policy.named(task.specialists, self._roster), None
         routing = await self._encoder.route(task.text)
         if span.is_recording():
             span.set_attributes(
@@ -125,14 +125,16 @@ class Router:
                     tracing.GEN_MODEL: routing.model,
                     tracing.GEN_INPUT_TOKENS: routing.tokens,
                     "metier.open": round(routing.open, 4),
+                    "metier.private": round(routing.private, 4),
                 }
             )
         used = Tokens(model=routing.model, prompt=routing.tokens, seconds=routing.seconds)
-        return policy.nodes(routing, self._roster), used
+        return policy.confided(task, routing, self._roster), policy.nodes(routing, self._roster), used
 
     async def _follow_up(self, task: Task, delivery: Delivery) -> Plan:
         """The plan with what was missing, or as it is if this follow-up was seen before."""
         deadline = delivery.at + dt.timedelta(seconds=task.deadline_s)
+        task = policy.confided(task, await self._encoder.route(task.text), self._roster)
 
         def step(plan: Plan) -> Plan:
             if plan.turn >= task.turn:

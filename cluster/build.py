@@ -54,6 +54,7 @@ def roster(team: Team) -> policy.Roster:
         tiers={name: _tier(team, name) for name in team.escalation},
         threshold=team.router.threshold,
         open_threshold=team.router.open_threshold,
+        private_threshold=team.router.private_threshold,
     )
 
 

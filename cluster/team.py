@@ -83,6 +83,8 @@ class Router(_Section, frozen=True, kw_only=True):
     threshold: Share = 0.5
     #: A request at least this open goes to the large model.
     open_threshold: Share = 0.5
+    #: A request at least this private is kept inside the cluster, where the heads tell.
+    private_threshold: Share = 0.5
     #: The tier open requests go to.
     tier: str = "large"
     replicas: Replicas = Replicas()

@@ -13,7 +13,8 @@ from metier.actors.tools.base import Missing, Offer, Outcome, Request
 
 
 class InstantEncoder:
-    """Calls for every specialist whose name the text contains; a text with a question mark is open."""
+    """Calls for every specialist whose name the text contains; a text with a question mark is open, a whispered one
+    private."""
 
     model = "instant encoder"
 
@@ -28,6 +29,7 @@ class InstantEncoder:
         return Routing(
             specialists={name: 1.0 if name in text else 0.0 for name in self._names},
             open=1.0 if "?" in text else 0.0,
+            private=1.0 if "psst" in text else 0.0,
             model=self.model,
             tokens=len(text.split()),
             seconds=0.0,
