@@ -76,7 +76,7 @@ def nodes(routing: Routing, roster: Roster) -> dict[str, Node]:
 
 def confided(task: Task, routing: Routing, roster: Roster) -> Task:
     """The task, kept inside the cluster if what it says is private, whatever its sender said."""
-    if routing.private < roster.private_threshold:
+    if routing.private <= roster.private_threshold:
         return task
     return msgspec.structs.replace(task, privacy=Privacy.LOCAL)
 

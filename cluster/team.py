@@ -83,7 +83,7 @@ class Router(_Section, frozen=True, kw_only=True):
     threshold: Share = 0.5
     #: A request at least this open goes to the large model.
     open_threshold: Share = 0.5
-    #: A request at least this private is kept inside the cluster, where the heads tell.
+    #: A request more private than this is kept inside the cluster, where the heads tell; 1 keeps none.
     private_threshold: Share = 0.5
     #: The tier open requests go to.
     tier: str = "large"

@@ -49,7 +49,7 @@ def test_only_likely_specialists_are_called() -> None:
 
 
 def test_a_task_that_says_what_is_private_stays_inside_whatever_its_sender_said() -> None:
-    task, private = Task(task_id="t", text="a trip"), msgspec.structs.replace(routed(), private=0.5)
+    task, private = Task(task_id="t", text="a trip"), msgspec.structs.replace(routed(), private=0.6)
 
     assert Privacy.LOCAL is policy.confided(task, private, ROSTER).privacy
     assert task == policy.confided(task, routed(), ROSTER)
