@@ -68,5 +68,5 @@ def _peer(outcome: Outcome) -> Peer:
         kept=ready.kept,
         versions=ready.versions,
         cells=[] if outcome.failed else medians(outcome.rounds),
-        absent=str(outcome.failed or ""),
+        absent=str(outcome.failed or "").replace("|", "/").split("\n")[-1],
     )

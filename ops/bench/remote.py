@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 import tempfile
@@ -65,9 +66,9 @@ class Running:
                 await self._process.wait()
         except TimeoutError:
             own += _tree(self._process.pid)
-        # A process that has its parent's id again is another: psutil compares when they began.
+        # An id that another process has by now is left alone: psutil compares when they began.
         for process in own:
-            if process.is_running():
+            with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         await self._process.wait()
 

@@ -73,7 +73,9 @@ def _path(path: figures.Path) -> Section:
 
 def _levels(path: figures.Path) -> Section:
     rows = [["", "p50 ms", "p95 ms", "p99 ms", "tasks/s", "CPU ms per task"]]
-    for cell in (*path.contenders[METIER], *path.contenders["a chain of three"]):
+    order = list(SHAPES)
+    cells = [*path.contenders[METIER], *path.contenders["a chain of three"]]
+    for cell in sorted(cells, key=lambda cell: (order.index(cell.shape), cell.in_flight == 0, cell.in_flight)):
         load = f"{cell.in_flight} in flight" if cell.in_flight else f"on schedule, {number(cell.rate)} a second"
         values = (cell.p50_ms, cell.p95_ms, cell.p99_ms, cell.per_s, sum(cell.cpu_ms.values()))
         rows.append([f"{SHAPES[cell.shape]}, {load}", *map(number, values)])

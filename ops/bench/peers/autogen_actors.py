@@ -3,6 +3,8 @@
 python -m ops.bench.peers.autogen_actors host|router|aggregator|red|green|blue ADDRESS
 """
 
+# pyright: reportMissingImports=false
+
 from __future__ import annotations
 
 import asyncio

@@ -4,6 +4,8 @@ After https://microsoft.github.io/autogen/stable/user-guide/core-user-guide/: fr
 (a host, and workers that join it) and design-patterns/mixture-of-agents.html (`send_message` and `asyncio.gather`).
 """
 
+# pyright: reportMissingImports=false
+
 from __future__ import annotations
 
 import sys

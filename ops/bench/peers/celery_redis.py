@@ -5,6 +5,8 @@ does not wait for them). One worker with a queue of its own for each actor, so t
 short tasks it takes several in advance (optimizing.html), and acknowledges them when they are done.
 """
 
+# pyright: reportMissingImports=false
+
 from __future__ import annotations
 
 import asyncio

@@ -3,6 +3,8 @@
 Where the broker is, the environment says.
 """
 
+# pyright: reportMissingImports=false
+
 from __future__ import annotations
 
 import os

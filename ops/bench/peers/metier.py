@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -39,7 +40,7 @@ async def started(
         stack.callback(telemetry.shutdown)
         client = await stack.enter_async_context(connect(up.nats_url, subjects=Subjects(up.root)))
         asks = {"": _asking(client)}
-        told = {}
+        told: dict[str, Any] = {}
         if traffic:
             tasks = {text: await bare.watch(up.nats_url, client, text) for text in (ONE, THREE)}
             asks["nats-py"] = await stack.enter_async_context(bare.nats_py(up.nats_url, tasks))

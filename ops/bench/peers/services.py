@@ -16,7 +16,8 @@ from pathlib import Path
 from ops.bench.contender import SPECIALISTS
 from ops.bench.load import Ask
 
-START_S, STOP_S = 30.0, 10.0
+#: An attempt to be answered may take ATTEMPT_S.
+START_S, ATTEMPT_S, STOP_S = 60.0, 3.0, 10.0
 
 
 @asynccontextmanager
@@ -112,7 +113,8 @@ async def answering(ask: Ask) -> None:
     async with asyncio.timeout(START_S):
         while True:
             try:
-                async with asyncio.timeout(1):
-                    return await ask(" ".join(SPECIALISTS))
+                async with asyncio.timeout(ATTEMPT_S):
+                    await ask(" ".join(SPECIALISTS))
+                    return
             except Exception:  # noqa: BLE001 - each library has its own for what is not there yet
                 await asyncio.sleep(0.2)

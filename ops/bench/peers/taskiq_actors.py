@@ -1,5 +1,7 @@
 """The actors of `taskiq_nats`, as its workers import them: a broker for each. Addresses come from the environment."""
 
+# pyright: reportMissingImports=false
+
 from __future__ import annotations
 
 import os
