@@ -22,6 +22,7 @@ from metier.cluster.demo import TEXT  # noqa: E402
 from metier.cluster.view import console, working  # noqa: E402
 from metier.topics.errors import MetierError  # noqa: E402
 from ops.bench import comparison, machine, path, start, tables  # noqa: E402
+from ops.bench.contender import ONE  # noqa: E402
 from ops.bench.figures import Report  # noqa: E402
 from ops.bench.sections import sections  # noqa: E402
 
@@ -82,7 +83,7 @@ async def measure_teams(report: Report, part: str, screen: Console) -> Report:
         first, memory = await start.measure(TRIP, TEXT)
     if part != "memory":
         with working(screen, "starting the bench team"):
-            second, _ = await start.measure(path.TEAM, path.ONE)
+            second, _ = await start.measure(path.TEAM, ONE)
         report = msgspec.structs.replace(report, start={"trip": first, "bench": second})
     return report if part == "start" else msgspec.structs.replace(report, memory=memory)
 

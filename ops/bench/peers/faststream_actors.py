@@ -22,7 +22,13 @@ ACTORS = ("router", "aggregator", *SPECIALISTS)
 #: Messages that an actor handles at a time.
 WORKERS = 64
 
-brokers = {actor: NatsBroker(os.environ["METIER_BENCH_NATS"], serializer=MsgSpecSerializer()) for actor in ACTORS}
+
+def connection() -> Any:
+    """A broker, in FastStream's words: one for each actor, and one for the client."""
+    return NatsBroker(os.environ["METIER_BENCH_NATS"], serializer=MsgSpecSerializer())
+
+
+brokers = {actor: connection() for actor in ACTORS}
 router, aggregator, red, green, blue = (FastStream(broker) for broker in brokers.values())
 
 #: Findings of tasks that lack some; in memory.

@@ -30,7 +30,7 @@ ANSWERS, ANSWER_S = "answers", 60.0
 async def started(*, directory: Path) -> AsyncIterator[Started]:
     """nats-server, a process for each actor, and a client."""
     async with AsyncExitStack() as stack:
-        url = os.environ["METIER_BENCH_NATS"] = await stack.enter_async_context(services.nats(directory))
+        os.environ["METIER_BENCH_NATS"] = await stack.enter_async_context(services.nats(directory))
         # It reads it when it is imported.
         from . import faststream_actors as actors
 
@@ -38,7 +38,7 @@ async def started(*, directory: Path) -> AsyncIterator[Started]:
         commands = [(*run, f"{actors.__name__}:{actor}") for actor in actors.ACTORS]
         await stack.enter_async_context(services.processes(*commands))
         waiting: dict[str, asyncio.Future[dict[str, Any]]] = {}
-        client = actors.NatsBroker(url, serializer=actors.MsgSpecSerializer())
+        client = actors.connection()
 
         @client.subscriber(ANSWERS)
         async def answered(answer: dict[str, Any]) -> None:
