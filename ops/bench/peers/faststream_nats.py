@@ -4,6 +4,8 @@ After https://faststream.ag2.ai/latest/nats/jetstream/ (stream, durable, ack) an
 request for several messages waits until there are so many; push, which is its default, does not. Several messages are
 handled at a time (`max_workers`); msgspec stands in place of Pydantic, as its documentation offers, and is quicker.
 FastStream has no join: findings wait in the aggregator's memory.
+
+It warns that a durable push consumer serves one instance, and recommends pull: to scale, not to be quick.
 """
 
 from __future__ import annotations
