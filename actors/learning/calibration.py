@@ -32,8 +32,7 @@ from .sets import functions
 #: The tools of a team's specialists that have an adapter, by name.
 ToolsOf = Callable[[Path, Path], Mapping[str, Sequence[Tool]]]
 
-#: Of services that were learned, and of others.
-_PARTS = {"sgd/train, kept": "kept", "sgd/dev": "dev"}
+_PARTS = {"sgd/dev": "dev"}
 _TODAY = dt.date(2026, 1, 1)
 #: Points a line is drawn with at most.
 _POINTS = 24
