@@ -75,20 +75,22 @@ def consumer(team: Team, actor: str) -> Consumer:
     """What an actor pulls from; the durable consumer has the actor's name."""
     subjects = Subjects(team.root)
     if actor == "router":
-        stream, subject = streams.TASKS, subjects.everything("task")
+        stream, subject = streams.TASKS, subjects.tasks()
     elif actor == "aggregator":
         stream, subject = streams.RESULTS, subjects.everything("result")
     elif actor in team.escalation:
-        stream, subject = streams.ESCALATIONS, subjects.escalation(actor)
+        stream, subject = streams.ESCALATIONS, subjects.escalations(actor)
     else:
-        stream, subject = streams.SUBTASKS, subjects.subtask(actor)
+        stream, subject = streams.SUBTASKS, subjects.subtasks(actor)
     return Consumer(
         stream=subjects.stream(stream),
         name=actor,
         subject=subject,
         ack_wait_s=team.durability.ack_wait_s,
         max_attempts=team.durability.max_attempts,
-        max_in_flight=section(team, actor).concurrency * section(team, actor).replicas.max,
+        # Twice what they can run: what a replica held that died counts until its ack wait is over.
+        max_in_flight=2 * section(team, actor).concurrency * section(team, actor).replicas.max,
+        laned=actor != "aggregator",
     )
 
 

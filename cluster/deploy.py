@@ -176,6 +176,7 @@ def _by_lag(team: Team, name: str, settings: Settings) -> dict[str, Any]:
             "root": team.root,
             "stream": consumer.stream,
             "consumer": consumer.name,
+            "laned": consumer.laned,
             "service_s": SERVICE_S / section.concurrency,
             "target_wait_s": section.replicas.target_wait_s,
         },

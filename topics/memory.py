@@ -175,6 +175,7 @@ class MemoryBus:
         raise BusUnavailable(url="memory", reason=f"no stream takes {subject}")
 
     def _keep(self, store: Store, subject: str, payload: bytes, headers: Mapping[str, str]) -> Received:
+        subject = store.stored(subject)
         surplus, limit = store.surplus(subject)
         if surplus and store.stream.discard_new:
             if subject.startswith(f"{self._subjects.root}.answer."):

@@ -57,7 +57,7 @@ def _consumers(subjects: Subjects, team: Team | None) -> dict[str, Consumer]:
     if team is not None:
         return {name: build.consumer(team, name) for name in (ROUTER, AGGREGATOR, *team.specialists)}
     return {
-        ROUTER: Consumer(stream=subjects.stream(streams.TASKS), name=ROUTER, subject=subjects.everything("task")),
+        ROUTER: Consumer(stream=subjects.stream(streams.TASKS), name=ROUTER, subject=subjects.tasks(), laned=True),
         AGGREGATOR: Consumer(
             stream=subjects.stream(streams.RESULTS), name=AGGREGATOR, subject=subjects.everything("result")
         ),

@@ -9,6 +9,7 @@ import json
 import msgspec
 import pytest
 
+from harness.deliveries import flight
 from harness.nats_server import NatsServer
 from metier.topics import wire
 from metier.topics.bus import Delivery, Publication, Pull
@@ -22,7 +23,7 @@ LIMIT_S = 10.0
 
 
 def flights(subjects: Subjects, ack_wait_s: float = 6.0) -> Consumer:
-    subject = subjects.subtask("flights")
+    subject = flight(subjects)
     return Consumer(stream=subjects.stream("SUBTASKS"), name="flights", subject=subject, ack_wait_s=ack_wait_s)
 
 
@@ -123,7 +124,7 @@ async def test_no_server_is_an_error_that_says_where_it_looked_but_not_the_passw
 
 async def test_a_bus_leaves_the_connection_it_was_handed_open(jetstream: JetStreamBus, subjects: Subjects) -> None:
     second = JetStreamBus(jetstream._client, subjects)
-    await second.publish(Publication(subjects.subtask("flights"), b"1"))
+    await second.publish(Publication(flight(subjects), b"1"))
     await second.close()
     assert await jetstream.messages(subjects.stream("SUBTASKS")) == 1
 

@@ -27,7 +27,7 @@ def echo() -> team.Team:
 
 def test_every_actor_has_a_consumer_of_its_name_on_its_own_stream(echo: team.Team) -> None:
     expected = {
-        "router": ("echo_TASKS", "echo.task.>"),
+        "router": ("echo_TASKS", "echo.task.*"),
         "one": ("echo_SUBTASKS", "echo.subtask.one"),
         "two": ("echo_SUBTASKS", "echo.subtask.two"),
         "three": ("echo_SUBTASKS", "echo.subtask.three"),
