@@ -66,6 +66,9 @@ class JetStreamBus:
 
     async def ensure(self, streams: Sequence[Stream], consumers: Sequence[Consumer] = ()) -> None:
         """Creates or updates. Raises Refused when the server will not change what is there."""
+        for consumer in consumers:
+            if consumer.laned:  # one of that name from before there were lanes would be in their way
+                await self._api(f"CONSUMER.DELETE.{consumer.stream}.{consumer.name}", {})
         if streams:
             replicas = max(stream.replicas for stream in streams)
             await self._ensure_stream(configuration.bucket_config(self._subjects.stream(_LARGE), DAY_S, replicas))

@@ -39,7 +39,8 @@ class _Lane:
         self.next = f"$JS.API.CONSUMER.MSG.NEXT.{consumer.stream}.{consumer.name}"
         #: Messages known to wait, besides those asked for.
         self.waiting = 0
-        #: Messages asked for that have not come.
+        #: What each request still open may bring, the oldest first, and all of them together.
+        self.open: deque[int] = deque()
         self.credit = 0
         #: Whether they are asked for until they come; if not, the server says at once what there is.
         self.stands = False
@@ -47,8 +48,25 @@ class _Lane:
         #: When a knock was sent that nobody has answered; 0: there is none.
         self.knocked_at = 0.0
 
+    def asked(self, batch: int) -> None:
+        """A request was sent."""
+        self.open.append(batch)
+        self.credit += batch
+
+    def took(self, count: int) -> None:
+        """So many messages came, or will not come."""
+        # A request that was given up for lost may still be served: never below zero.
+        while self.open and count:
+            taken = min(self.open[0], count)
+            self.open[0] -= taken
+            self.credit -= taken
+            count -= taken
+            if not self.open[0]:
+                self.open.popleft()
+
     def forget(self) -> None:
         """The server knows of no request any more."""
+        self.open.clear()
         self.credit, self.knocked_at = 0, 0.0
 
 
@@ -58,13 +76,13 @@ class LanesPull:
     A lane is in one of three states:
 
     - *ready*: messages wait. When its turn comes, as many are asked for as there is room, at once or not at all.
-    - *standing*: a request waits at the server, and a message comes without being asked for. Lanes used last have the
-      most: each half of what room is left.
+    - *standing*: a request waits at the server, and a message comes without being asked for. The lanes that were used
+      of late share the room.
     - *knocking*: a request that may bring one byte waits there. It can bring no message, and the server says so when
       there is one ("409 Message Size Exceeds MaxBytes"): the lane is ready, and nobody holds its message meanwhile.
 
-    Standing requests leave one place free, so that whoever knocks can come in. The server serves knocks last: a
-    message that another replica stands for wakes nobody else.
+    Standing requests leave half the room free, so that whoever knocks can come in, and are taken back when the other
+    half does not suffice. The server serves knocks last: a message that another replica stands for wakes nobody else.
     """
 
     def __init__(self, connection: Connection, consumer: Consumer, resolve: Resolve) -> None:
@@ -74,11 +92,11 @@ class LanesPull:
         self._lanes = [_Lane(lane) for lane in lanes]
         self._places = {lane.name: place for place, lane in enumerate(lanes)}
         self._turns = Turns()
-        #: Lanes that have delivered, the last one first.
-        self._used: list[int] = []
+        #: When each lane delivered last, the newest at the end.
+        self._used: dict[int, float] = {}
         self._arrived: deque[JetStreamDelivery] = deque()
         self._connects = connection.connects
-        self._ticked_at = self._pause_until = 0.0
+        self._ticked_at = self._pause_until = self._withdrawn_at = 0.0
         self._trouble = ""
         self._waiter: asyncio.Future[None] | None = None
         self._subscription: Subscription | None = None
@@ -118,17 +136,26 @@ class LanesPull:
         return len(self._arrived) + sum(lane.credit for lane in self._lanes)
 
     async def _ask(self, room: int) -> None:
-        free = room - self._held()
-        free -= await self._ask_ready(free)
+        held = self._held()
+        free = room - held
+        free -= await self._ask_ready(free, held <= room // 2)
+        if free <= 0 and self._kept_from_work():
+            await self._withdraw(room)
+            free = room - len(self._arrived)
+            free -= await self._ask_ready(free, True)
         await self._stand(room, free)
         for place, lane in enumerate(self._lanes):
             if not (lane.waiting or lane.credit or lane.knocked_at):
                 lane.knocked_at = self._loop.time()
                 await self._connection.publish(lane.next, knock_request(), f"{self._inbox}.k{place}")
 
-    async def _ask_ready(self, free: int) -> int:
-        """Asks for what is known to wait, lane by lane, and returns for how much."""
-        waiting = {place: lane.waiting for place, lane in enumerate(self._lanes) if lane.waiting and not lane.credit}
+    async def _ask_ready(self, free: int, more: bool) -> int:
+        """Asks for what is known to wait, lane by lane, and returns for how much; with `more`, where it has asked, too.
+
+        Half a room at a time: a request for every message would cost as much as the message.
+        """
+        lanes = enumerate(self._lanes)
+        waiting = {place: lane.waiting for place, lane in lanes if lane.waiting and (more or not lane.credit)}
         batches: Counter[int] = Counter()
         while waiting and batches.total() < free:
             place = self._turns.next(waiting)
@@ -141,24 +168,33 @@ class LanesPull:
             await self._request(place, batch, stands=False)
         return batches.total()
 
+    def _kept_from_work(self) -> bool:
+        """Whether something waits in a lane while other lanes' standing requests, idle, have the room for it."""
+        now = self._loop.time()
+        if now < self._withdrawn_at + TICK_S or not any(lane.waiting for lane in self._lanes):
+            return False
+        idle = any(lane.stands and lane.credit and not lane.waiting for lane in self._lanes)
+        self._withdrawn_at = now if idle else self._withdrawn_at
+        return idle
+
     async def _stand(self, room: int, free: int) -> None:
-        """Gives lanes that were used last a standing request each, of half of what is left, but for one place."""
-        left = room - 1
-        for place in self._used:
+        """Shares half the room between standing requests of the lanes that were used of late."""
+        since = self._loop.time() - STANDING_S
+        recent = [place for place in reversed(self._used) if self._used[place] > since]
+        wanted = max(1, room // 2 // max(1, len(recent)))
+        free = min(free, room // 2 - sum(lane.credit for lane in self._lanes if lane.stands))
+        for place in recent:
             lane = self._lanes[place]
-            wanted, batch = (left + 1) // 2, 0
-            if left <= 0 or free <= 1:
-                return
             if not lane.waiting and lane.credit <= wanted // 2 and (lane.stands or not lane.credit):
-                # Half of it at a time: a request for every message would cost as much as the message.
-                batch = min(wanted - lane.credit, free - 1)
+                batch = min(wanted - lane.credit, free)
+                if batch <= 0:
+                    return
+                free -= batch
                 await self._request(place, batch, stands=True)
-            free -= batch
-            left -= max(wanted, lane.credit)
 
     async def _request(self, place: int, batch: int, *, stands: bool) -> None:
         lane = self._lanes[place]
-        lane.credit += batch
+        lane.asked(batch)
         lane.stands = stands
         lane.asked_at = self._loop.time()
         request = standing_request(batch) if stands else at_once_request(batch)
@@ -200,11 +236,10 @@ class LanesPull:
         name, pending = Receipt.consumer_and_pending(message.reply)
         place = self._places[name]
         lane = self._lanes[place]
-        # A request that was given up for lost may still be served: never below zero.
-        lane.credit = max(0, lane.credit - 1)
+        lane.took(1)
         lane.waiting = max(0, pending - lane.credit)
-        if not self._used or self._used[0] != place:
-            self._used = [place, *(other for other in self._used if other != place)]
+        self._used.pop(place, None)
+        self._used[place] = self._loop.time()
         delivery = JetStreamDelivery(self._connection, message)
         if await resolved(delivery, message, self._resolve):
             self._arrived.append(delivery)
@@ -220,7 +255,7 @@ class LanesPull:
     def _on_end(self, lane: _Lane, headers: Mapping[str, str]) -> None:
         """404 and 408: a request ended. Anything else: it was refused or broken off."""
         pending = headers.get(PENDING)
-        lane.credit = max(0, lane.credit - int(pending)) if pending else 0
+        lane.took(int(pending) if pending else lane.open[0] if lane.open else 0)
         if headers.get(STATUS) == "404":
             lane.waiting = 0  # another replica was first
         elif headers.get(STATUS) != "408":
@@ -249,7 +284,7 @@ class LanesPull:
 
     def _give_up_lost(self, lane: _Lane, now: float) -> None:
         if lane.credit and now - lane.asked_at > _LATE_S + (STANDING_S if lane.stands else 0):
-            lane.credit = 0
+            lane.took(lane.credit)
         if lane.knocked_at and now - lane.knocked_at > STANDING_S + _LATE_S:
             lane.knocked_at = 0.0
 
