@@ -66,20 +66,15 @@ class JetStreamBus:
 
     async def ensure(self, streams: Sequence[Stream], consumers: Sequence[Consumer] = ()) -> None:
         """Creates or updates. Raises Refused when the server will not change what is there."""
-        for consumer in consumers:
-            if consumer.laned:  # one of that name from before there were lanes would be in their way
-                await self._api(f"CONSUMER.DELETE.{consumer.stream}.{consumer.name}", {})
+        # One of an actor's name, from before there were lanes, would be in their way.
+        former = [f"CONSUMER.DELETE.{consumer.stream}.{consumer.name}" for consumer in consumers if consumer.laned]
+        await asyncio.gather(*(self._api(subject, {}) for subject in former))
         if streams:
             replicas = max(stream.replicas for stream in streams)
             await self._ensure_stream(configuration.bucket_config(self._subjects.stream(_LARGE), DAY_S, replicas))
         for stream in streams:
             await self._ensure_stream(configuration.stream_config(stream))
-        lanes = [lane for consumer in consumers for lane in consumer.each()]
-        for consumer in lanes:
-            body = {"stream_name": consumer.stream, "config": configuration.consumer_config(consumer), "action": ""}
-            subject = f"CONSUMER.CREATE.{consumer.stream}.{consumer.name}.{consumer.subject}"
-            fault = await self._api(subject, body)
-            self._check(fault, f"consumer {consumer.name} of {consumer.stream}")
+        await asyncio.gather(*(self._ensure_consumer(lane) for consumer in consumers for lane in consumer.each()))
 
     async def publish(self, publication: Publication) -> bool:
         """Stores one message; a lost acknowledgement is asked for again, which the message id makes safe.
@@ -213,6 +208,11 @@ class JetStreamBus:
 
     def _check(self, fault: wire.Fault | None, what: str) -> None:
         wire.checked(fault, what, self._connection.url)
+
+    async def _ensure_consumer(self, consumer: Consumer) -> None:
+        body = {"stream_name": consumer.stream, "config": configuration.consumer_config(consumer), "action": ""}
+        subject = f"CONSUMER.CREATE.{consumer.stream}.{consumer.name}.{consumer.subject}"
+        self._check(await self._api(subject, body), f"consumer {consumer.name} of {consumer.stream}")
 
     async def _ensure_stream(self, config: Mapping[str, Any]) -> None:
         name = config["name"]

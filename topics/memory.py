@@ -180,7 +180,7 @@ class MemoryBus:
         if surplus and store.stream.discard_new:
             if subject.startswith(f"{self._subjects.root}.answer."):
                 raise AlreadyAnswered(subject=subject)
-            raise Busy(stream=store.stream.name, reason=limit)
+            raise Busy(reason=f"stream {store.stream.name} is full: {limit}")
         for sequence in surplus:
             self._forget(store, sequence)
         message = store.add(subject, payload, headers)

@@ -237,7 +237,7 @@ def refusal(fault: Fault, subjects: Subjects, subject: str, headers: Mapping[str
     if fault.err_code == 10077:
         if subject.startswith(f"{subjects.root}.answer."):
             return AlreadyAnswered(subject=subject, reason=fault.description)
-        return Busy(stream=f"of {subject}", reason=fault.description)
+        return Busy(reason=f"the stream of {subject} is full: {fault.description}")
     return Refused(reason=f"{subject}: {fault.description} ({fault.err_code})")
 
 
