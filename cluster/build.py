@@ -89,7 +89,7 @@ def consumer(team: Team, actor: str) -> Consumer:
         ack_wait_s=team.durability.ack_wait_s,
         max_attempts=team.durability.max_attempts,
         # Twice what they can run: what a replica held that died counts until its ack wait is over.
-        max_in_flight=2 * section(team, actor).concurrency * section(team, actor).replicas.max,
+        max_in_flight=2 * concurrency(team, actor) * section(team, actor).replicas.max,
         laned=actor != "aggregator",
     )
 
@@ -109,6 +109,12 @@ def section(team: Team, actor: str) -> Any:
     if actor == "aggregator":
         return team.aggregator
     return team.escalation.get(actor) or team.specialists[actor]
+
+
+def concurrency(team: Team, actor: str) -> int:
+    """How many deliveries one replica of an actor works on at once: by default, what its model can batch."""
+    described = section(team, actor)
+    return int(described.concurrency or team.models[described.model].batch)
 
 
 def with_section(team: Team, actor: str, new: Mapping[str, Any]) -> Team:
@@ -201,7 +207,7 @@ async def actor(
 
     `engines` and `encoders` make what stands behind a model's name; default: the model itself, in this process.
     """
-    known: dict[str, Any] = {"consumer": consumer(team, name), "concurrency": section(team, name).concurrency}
+    known: dict[str, Any] = {"consumer": consumer(team, name), "concurrency": concurrency(team, name)}
     engines = engines or partial(models.engine, team)
     encoders = encoders or partial(models.encoder, team)
     if name == "router":

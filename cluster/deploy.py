@@ -177,7 +177,7 @@ def _by_lag(team: Team, name: str, settings: Settings) -> dict[str, Any]:
             "stream": consumer.stream,
             "consumer": consumer.name,
             "laned": consumer.laned,
-            "service_s": SERVICE_S / section.concurrency,
+            "service_s": SERVICE_S / build.concurrency(team, name),
             "target_wait_s": section.replicas.target_wait_s,
         },
     }

@@ -132,7 +132,8 @@ class Specialist(_Section, frozen=True, kw_only=True):
     deadline_s: Span = 60.0
     replicas: Replicas = Replicas()
     resources: Resources = Resources()
-    concurrency: Positive = 8
+    #: What it works on at once; default: what its model answers at once (`batch`), so that nothing queues behind it.
+    concurrency: Positive | None = None
 
 
 class Tier(_Section, frozen=True, kw_only=True):
@@ -149,7 +150,8 @@ class Tier(_Section, frozen=True, kw_only=True):
     max_tokens: Positive = 400
     replicas: Replicas = Replicas()
     resources: Resources = Resources()
-    concurrency: Positive = 8
+    #: What it works on at once; default: what its model answers at once (`batch`), so that nothing queues behind it.
+    concurrency: Positive | None = None
 
 
 class Provider(_Section, frozen=True, kw_only=True):

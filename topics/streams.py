@@ -97,7 +97,7 @@ def streams(subjects: Subjects, replicas: int = 1) -> tuple[Stream, ...]:
             replicas=replicas,
         ),
         # Without a bound: a stream that refused these would leave an accepted task without its answer. They come of
-        # accepted tasks alone, and the router takes no more of those while too much waits here (`router.py`).
+        # accepted tasks alone, and the router takes no more of those while too many wait here (WITHIN in `router.py`).
         Stream(name=named(SUBTASKS), subjects=(all_("subtask"),), replicas=replicas),
         Stream(name=named(ESCALATIONS), subjects=(all_("escalation"),), replicas=replicas),
         # Deadlines wait here, scheduled, and come out as results. Without a bound for the same reason.
