@@ -65,7 +65,7 @@ async def test_a_full_batch_waits_for_nobody() -> None:
     run = Slow()
     run.go_on.set()
     async with batching(run, largest=2, wait_ms=1000 * LIMIT_S) as batcher, asyncio.timeout(LIMIT_S / 2):
-        assert [2, 4] == await asyncio.gather(batcher.submit(1), batcher.submit(2))
+        assert [2, 4] == await asyncio.gather(*(batcher.submit(n) for n in (1, 2)))
 
 
 async def test_one_alone_waits_its_few_milliseconds_and_no_longer() -> None:
@@ -89,7 +89,7 @@ async def test_what_comes_while_a_batch_runs_waits_outside_and_can_still_leave()
         left, stayed = batcher.submit(2), batcher.submit(3)
         left.cancel()
         run.go_on.set()
-        assert [2, 6] == await asyncio.gather(first, stayed)
+        assert (2, 6) == (await first, await stayed)
     assert [[1], [3]] == run.batches
 
 
