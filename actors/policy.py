@@ -207,6 +207,7 @@ def order(plan: Plan, id_: str, roster: Roster) -> Subtask | Escalation:
             text=task.text,
             context=task.context,
             deadline=plan.deadline,
+            class_=task.class_,
             privacy=task.privacy,
             inputs=inputs,
         )
@@ -221,6 +222,7 @@ def order(plan: Plan, id_: str, roster: Roster) -> Subtask | Escalation:
         text=task.text,
         context=task.context,
         deadline=plan.deadline,
+        class_=task.class_,
         privacy=task.privacy,
         budget_usd=task.budget_usd,
         inputs=inputs,

@@ -134,7 +134,8 @@ class Specialist(_Section, frozen=True, kw_only=True):
     deadline_s: Span = 60.0
     replicas: Replicas = Replicas()
     resources: Resources = Resources()
-    concurrency: Positive = 8
+    #: What it works on at once; default: what its model answers at once (`batch`), so that nothing queues behind it.
+    concurrency: Positive | None = None
 
 
 class Tier(_Section, frozen=True, kw_only=True):
@@ -151,7 +152,8 @@ class Tier(_Section, frozen=True, kw_only=True):
     max_tokens: Positive = 400
     replicas: Replicas = Replicas()
     resources: Resources = Resources()
-    concurrency: Positive = 8
+    #: What it works on at once; default: what its model answers at once (`batch`), so that nothing queues behind it.
+    concurrency: Positive | None = None
 
 
 class Provider(_Section, frozen=True, kw_only=True):
