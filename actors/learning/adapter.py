@@ -144,7 +144,8 @@ def adapt(base: Path, recipe: Recipe, start: Path | None = None) -> Any:
     torch.manual_seed(recipe.seed)
     device = torch.get_default_device()
     with torch.device("cpu"):
-        model = AutoModelForCausalLM.from_pretrained(base, dtype=chosen(recipe.dtype, device.type)).to(device)
+        model: Any = AutoModelForCausalLM.from_pretrained(base, dtype=chosen(recipe.dtype, device.type))
+    model = model.to(device)
     with as_peft_reads():
         if start is not None:
             return PeftModel.from_pretrained(model, start, is_trainable=True)

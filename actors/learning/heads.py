@@ -69,7 +69,8 @@ class Router(torch.nn.Module):
 
     def confide(self, embeddings: torch.Tensor) -> torch.Tensor:
         """How private the texts of embeddings are, logits `[batch]`."""
-        return self.private(embeddings * self.tuning.scale).squeeze(-1)
+        found: torch.Tensor = self.private(embeddings * self.tuning.scale)
+        return found.squeeze(-1)
 
     def judge(self, embeddings: torch.Tensor) -> torch.Tensor:
         """The scores of embeddings."""

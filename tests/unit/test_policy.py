@@ -57,10 +57,10 @@ def test_a_task_that_says_what_is_private_stays_inside_whatever_its_sender_said(
 
 @pytest.mark.parametrize("turn", [0, 1])
 def test_a_plan_stays_private_once_one_of_its_turns_is(turn: int) -> None:
-    said = [{"privacy": Privacy.LOCAL} if turn == at else {} for at in range(2)]
-    more = Task(task_id="t", text="on Friday", turn=2, **said[1])
+    first, second = (Privacy.LOCAL if turn == at else Privacy.ANY for at in range(2))
+    more = Task(task_id="t", text="on Friday", turn=2, privacy=second)
 
-    assert Privacy.LOCAL is policy.follow_up(plan("flights", **said[0]), more, NOON).task.privacy
+    assert Privacy.LOCAL is policy.follow_up(plan("flights", privacy=first), more, NOON).task.privacy
 
 
 def test_a_specialist_waits_only_for_those_in_the_plan() -> None:

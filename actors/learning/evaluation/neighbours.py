@@ -13,7 +13,8 @@ from transformers import AutoTokenizer, BertModel
 
 from ...engines.encoder import embed, tokenize
 from ..lessons import Lesson
-from .calls import Answer, Call, Case
+from .calls import Answer
+from .cases import Call, Case
 
 _BATCH = 32
 

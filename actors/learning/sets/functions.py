@@ -61,6 +61,10 @@ class Function(msgspec.Struct, frozen=True):
         return split_of(self.name, _DEV)
 
 
+#: A request, and the function that it is for; None if that is not among those on offer.
+Wanted = tuple[Function | None, Asked]
+
+
 def read(folder: Path) -> list[Function]:
     """The functions of a folder; neighbours are of one field. Raises InvalidInput."""
     return files.lines(folder / NAME, Function, "functions")
@@ -73,8 +77,8 @@ def lessons(functions: Sequence[Function], seed: object) -> list[Lesson]:
     for place, function in enumerate(functions):
         near = functions[(place + rng.choice((1, 2, 3))) % len(functions)]
         far, stranger = rng.sample([each for each in functions if each not in (function, near)], 2)
-        alone = [(function, asked) for asked in function.requests]
-        foreign = [(None, rng.choice(other.requests)) for other in (near, far, stranger)]
+        alone: list[Wanted] = [(function, asked) for asked in function.requests]
+        foreign: list[Wanted] = [(None, rng.choice(other.requests)) for other in (near, far, stranger)]
         foreign = rng.sample(foreign, rng.choice((2, 3)))
         foreign += [(None, Asked(text, {})) for text in rng.sample(function.others, min(2, len(function.others)))]
         made += _group([function], alone + foreign, f"{place}/alone")
@@ -84,7 +88,7 @@ def lessons(functions: Sequence[Function], seed: object) -> list[Lesson]:
     return made
 
 
-def _group(offered: Sequence[Function], asked: Sequence[tuple[Function | None, Asked]], name: str) -> list[Lesson]:
+def _group(offered: Sequence[Function], asked: Sequence[Wanted], name: str) -> list[Lesson]:
     """Lessons that share what is offered."""
     tools = [function.tool for function in offered]
     made = (_lesson(tools, function, each, name) for function, each in asked)
