@@ -1,6 +1,6 @@
 """`make bench`: measures, prints, and stores what was measured.
 
-python ops/bench/run.py [path|start|memory|all] [--seconds N] [--out DIR]
+python ops/bench/run.py [path|start|memory|door|all] [--seconds N] [--out DIR]
 python ops/bench/run.py --readme      rewrites README.md from the newest stored figures
 """
 
@@ -21,7 +21,7 @@ from metier.cluster.commands.session import TRIP  # noqa: E402
 from metier.cluster.demo import TEXT  # noqa: E402
 from metier.cluster.view import console, working  # noqa: E402
 from metier.topics.errors import MetierError  # noqa: E402
-from ops.bench import machine, path, start, tables  # noqa: E402
+from ops.bench import door, machine, path, start, tables  # noqa: E402
 from ops.bench.figures import Report  # noqa: E402
 
 RESULTS = Path(__file__).parent / "results"
@@ -30,7 +30,7 @@ RESULTS = Path(__file__).parent / "results"
 def main() -> int:
     """The entry point."""
     parser = argparse.ArgumentParser(description="Measures Metier on this machine.")
-    parser.add_argument("part", nargs="?", default="all", choices=("path", "start", "memory", "all"))
+    parser.add_argument("part", nargs="?", default="all", choices=("path", "start", "memory", "door", "all"))
     parser.add_argument("--seconds", type=float, default=10.0, help="of load for each contender; default 10")
     parser.add_argument("--out", type=Path, default=RESULTS, help="where the figures are stored")
     parser.add_argument("--readme", action="store_true", help="measure nothing; write the newest figures to README.md")
@@ -67,6 +67,9 @@ async def measure(part: str, seconds: float, screen: Console) -> Report:
     if part in ("path", "all"):
         with screen.status("") as status:
             report = msgspec.structs.replace(report, path=await path.measure(seconds, status.update))
+    if part in ("door", "all"):
+        with screen.status("") as status:
+            report = msgspec.structs.replace(report, door=await door.measure(seconds, status.update))
     return report
 
 
@@ -80,7 +83,7 @@ def store(report: Report, part: str, folder: Path) -> Path:
 
 def newest(folder: Path) -> list[tuple[str, Report]]:
     """The newest figures of every part, each with its file's name."""
-    wanted, found = {"path", "start", "memory"}, []
+    wanted, found = {"path", "start", "memory", "door"}, []
     for file in sorted(folder.glob("*.json"), reverse=True):
         report = msgspec.json.decode(file.read_bytes(), type=Report)
         new = {part: getattr(report, part) for part in wanted if getattr(report, part)}

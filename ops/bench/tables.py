@@ -21,6 +21,11 @@ TARGETS = {
     "three specialists, p50 ms": 8.0,
     "three specialists, tasks/s": 500.0,
     "trip team: first answer, s": 30.0,
+    "the door adds, p50 ms": 5.0,
+    "POST to first event, p50 ms": 20.0,
+    "tasks through the door/s": 300.0,
+    "gateway with open streams, MB": 300.0,
+    "events lost or doubled": 0.0,
 }
 
 Rows = Sequence[Sequence[str]]
@@ -42,6 +47,8 @@ def sections(report: Report) -> list[Section]:
         found.append(_start(report.start))
     if report.memory:
         found.append(_memory(report.memory))
+    if report.door:
+        found.append(_door(report.door))
     return found
 
 
@@ -109,9 +116,36 @@ def _memory(memory: list[figures.Memory]) -> Section:
     return Section("Memory of the trip team after one answer", rows)
 
 
+def _door(door: figures.Door) -> Section:
+    killed = door.killed
+    lines: dict[str, float] = {
+        "a task over the bus, p50 ms": door.bus_p50_ms,
+        "a task over the bus, p99 ms": door.bus_p99_ms,
+        "a task over HTTP, p50 ms": door.http_p50_ms,
+        "a task over HTTP, p99 ms": door.http_p99_ms,
+        "the door adds, p50 ms": door.http_p50_ms - door.bus_p50_ms,
+        "POST to first event, p50 ms": door.first_event_p50_ms,
+        "POST to first event, p99 ms": door.first_event_p99_ms,
+        "tasks through the door/s": door.per_s,
+        "idle gateway, MB": door.idle_mb,
+        "gateway with open streams, MB": door.streams_mb,
+        "ready again after a kill, s": killed.away_s,
+        "events lost or doubled": killed.lost + killed.doubled,
+    }
+    rows = [["", "target", "measured"]]
+    rows += [[label, _target(label), _judged(label, value)] for label, value in lines.items()]
+    title = (
+        f"The HTTP door: {door.tasks} tasks of each kind with 1 in flight, then {door.in_flight}; {door.streams} "
+        f"streams; {killed.kills} kills under {killed.clients} clients, {killed.events} events of {killed.tasks} tasks"
+    )
+    return Section(title, rows)
+
+
 def _target(label: str) -> str:
     if (target := TARGETS.get(label)) is None:
         return ""
+    if target == 0:
+        return "0"
     return f"≥ {target:g}" if label.endswith("/s") else f"≤ {target:g}"
 
 
@@ -126,7 +160,7 @@ def _judged(label: str, value: float) -> str:
 def _number(value: float | None) -> str:
     if value is None:
         return ""
-    return f"{value:.0f}" if value >= 100 else f"{value:.2f}"
+    return f"{value:.0f}" if value >= 100 or isinstance(value, int) else f"{value:.2f}"
 
 
 # ── For whom ─────────────────────────────────────────────────────────────────────────────────────────────────────────
