@@ -20,6 +20,7 @@ from ..watch import page
 from ..watch.operations import Watch
 from .app import application
 from .calls import House
+from .connection import within
 from .crew import Crew
 from .keys import Keys, check_open
 from .settings import Gateway
@@ -39,6 +40,7 @@ class Server(uvicorn.Server):
             log_config=None,
             access_log=False,
             server_header=False,
+            http=within(app.state.house.limits.body_s),
             ws="none",
             timeout_graceful_shutdown=GRACE_S,
         )

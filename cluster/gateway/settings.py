@@ -20,7 +20,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     #: A larger request body is refused.
     body_bytes: Annotated[int, msgspec.Meta(ge=1024, le=64 * 1024 * 1024)] = 1024 * 1024
-    #: A request whose body is not here by then is refused.
+    #: A request whose head, or then whose body, is not here by then is refused.
     body_s: Seconds = 10.0
     #: The longest a request may wait for an answer, other than as a stream.
     wait_s: Seconds = 60.0

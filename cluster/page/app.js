@@ -7,6 +7,7 @@ import { call, follow } from "./door.js";
 import * as task from "./task.js";
 import * as team from "./team.js";
 
+const TITLES = { task: "Task", team: "Team", dead: "Dead messages" };
 const THEMES = ["system", "light", "dark"];
 const page = new AbortController();
 
@@ -21,6 +22,7 @@ function route() {
     if (link.dataset.view === view) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
+  document.title = [TITLES[name], "Métier"].filter(Boolean).join(" · ");
   team.look(view === "team", rest[0]);
   dead.look(view === "dead");
   if (name === "task") task.open(rest[0], rest[1], rest[2] === undefined ? undefined : Number(rest[2]));
@@ -28,6 +30,8 @@ function route() {
 }
 
 // ── Asking ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+let asking = false;
 
 async function ask(event) {
   event.preventDefault();
@@ -37,13 +41,23 @@ async function ask(event) {
   const time_zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
   const context = { ...(time_zone ? { time_zone } : {}), ...(home ? { home } : {}) };
   put(byId("ask-error"), "");
+  if (asking) return; // pressed twice
+  asking = true;
   try {
     const { task_id: id } = await call("POST", "v1/tasks", { text, context, deadline_s: Number(byId("deadline").value) || 30 });
     task.asked(id, text);
     location.hash = `#/task/${id}`;
   } catch (problem) {
     put(byId("ask-error"), problem.message);
+  } finally {
+    asking = false;
   }
+}
+
+/** The address names what is shown, so the skip link must leave it alone. */
+function skip(event) {
+  event.preventDefault();
+  byId("view").focus();
 }
 
 function keys(event) {
@@ -116,6 +130,7 @@ dead.prepare();
 themed();
 byId("theme").addEventListener("click", turnTheme);
 byId("ask-form").addEventListener("submit", ask);
+document.querySelector(".skip").addEventListener("click", skip);
 addEventListener("keydown", keys);
 addEventListener("hashchange", route);
 addEventListener("pagehide", () => page.abort());

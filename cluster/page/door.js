@@ -1,6 +1,6 @@
 // The HTTP door: requests, and streams that come back by themselves.
 
-import { byId } from "./dom.js";
+import { byId, put } from "./dom.js";
 
 const STORED = "metier-key";
 
@@ -22,6 +22,7 @@ let asking = null;
 function askForKey() {
   asking ??= new Promise((resolve) => {
     const dialog = byId("key-dialog");
+    put(byId("key-error"), sessionStorage.getItem(STORED) ? "This door does not know that key, or it has ended." : "");
     dialog.addEventListener("close", () => {
       sessionStorage.setItem(STORED, byId("key").value.trim());
       byId("key").value = "";

@@ -104,6 +104,41 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     bare: bool = False
 
 
+class Killed(msgspec.Struct, frozen=True, kw_only=True):
+    """A gateway killed and started again under load."""
+
+    kills: int
+    clients: int
+    tasks: int
+    #: Those the stream holds of these tasks; those a client did not see, and those it saw twice.
+    events: int
+    lost: int
+    doubled: int
+    #: The longest from a kill to a gateway that is ready again.
+    away_s: float
+
+
+class Door(msgspec.Struct, frozen=True, kw_only=True):
+    """Tasks through the HTTP door, and beside it over the bus. MB are 10^6 bytes of resident memory."""
+
+    #: Of each kind with one in flight.
+    tasks: int
+    bus_p50_ms: float
+    bus_p99_ms: float
+    http_p50_ms: float
+    http_p99_ms: float
+    #: From POST to the first event of a stream that was opened with the id it returned.
+    first_event_p50_ms: float
+    first_event_p99_ms: float
+    in_flight: int
+    per_s: float
+    streams: int
+    idle_mb: float
+    streams_mb: float
+    broker_mb: float
+    killed: Killed
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """One run."""
 
@@ -114,3 +149,4 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     start: dict[str, Start] | None = None
     #: Of the trip team.
     memory: list[Memory] | None = None
+    door: Door | None = None

@@ -27,6 +27,8 @@ def sections(report: Report) -> list[Section]:
         found.append(_start(report.start))
     if report.memory:
         found.append(_memory(report.memory))
+    if report.door:
+        found.append(_door(report.door))
     return found
 
 
@@ -162,3 +164,28 @@ def _memory(memory: list[figures.Memory]) -> Section:
         label = "an idle actor without a model, USS MiB"
         rows.append([f"{label}: the largest ({target(label)})", judged(label, max(bare)), ""])
     return Section("Memory of the trip team after one answer", rows)
+
+
+def _door(door: figures.Door) -> Section:
+    killed = door.killed
+    lines = {
+        "a task over the bus, p50 ms": door.bus_p50_ms,
+        "a task over the bus, p99 ms": door.bus_p99_ms,
+        "a task over HTTP, p50 ms": door.http_p50_ms,
+        "a task over HTTP, p99 ms": door.http_p99_ms,
+        "the door adds, p50 ms": door.http_p50_ms - door.bus_p50_ms,
+        "POST to first event, p50 ms": door.first_event_p50_ms,
+        "POST to first event, p99 ms": door.first_event_p99_ms,
+        "tasks through the door/s": door.per_s,
+        "idle gateway, MB": door.idle_mb,
+        "gateway with open streams, MB": door.streams_mb,
+        "ready again after a kill, s": killed.away_s,
+        "events lost or doubled": killed.lost + killed.doubled,
+    }
+    rows = [["", "target", "measured"]]
+    rows += [[label, target(label), judged(label, value)] for label, value in lines.items()]
+    title = (
+        f"The HTTP door: {door.tasks} tasks of each kind with 1 in flight, then {door.in_flight}; {door.streams} "
+        f"streams; {killed.kills} kills under {killed.clients} clients, {killed.events} events of {killed.tasks} tasks"
+    )
+    return Section(title, rows)

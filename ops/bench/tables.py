@@ -41,6 +41,11 @@ TARGETS = {
     "durable peers: tasks/s, times": Target(2, least=True),
     "trip team: first answer, s": Target(15),
     "an idle actor without a model, USS MiB": Target(120),
+    "the door adds, p50 ms": Target(5),
+    "POST to first event, p50 ms": Target(20),
+    "tasks through the door/s": Target(300, least=True),
+    "gateway with open streams, MB": Target(300),
+    "events lost or doubled": Target(0),
 }
 
 Rows = Sequence[Sequence[str]]

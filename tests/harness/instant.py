@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -10,6 +11,9 @@ import msgspec
 
 from metier.actors.engines.base import Completion, Piece, Prompt, Routing
 from metier.actors.tools.base import Missing, Offer, Outcome, Request
+
+#: Between two words of an engine with a gate: longer than an actor gathers words for.
+WORD_S = 0.08
 
 
 class InstantEncoder:
@@ -37,18 +41,28 @@ class InstantEncoder:
 
 
 class InstantEngine:
-    """Says the same to everybody, after `pause_s`; fails as often as it is told to first."""
+    """Says the same to everybody, after `pause_s`; fails as often as it is told to first.
+
+    With a gate it says its first half word by word, and the rest once the gate is open.
+    """
 
     model = "instant model"
     stand_in = False
 
     def __init__(
-        self, says: Mapping[str, Any] | str, *, pause_s: float = 0.0, failures: int = 0, confidence: float = 1.0
+        self,
+        says: Mapping[str, Any] | str,
+        *,
+        pause_s: float = 0.0,
+        failures: int = 0,
+        confidence: float = 1.0,
+        gate: asyncio.Event | None = None,
     ) -> None:
         self.says = says if isinstance(says, str) else msgspec.json.encode(says).decode()
         self.pause_s = pause_s
         self.failures = failures
         self.confidence = confidence
+        self.gate = gate
         self.prompts: list[Prompt] = []
 
     async def load(self) -> None: ...
@@ -64,7 +78,15 @@ class InstantEngine:
         if self.failures:
             self.failures -= 1
             raise RuntimeError("the model broke")
-        yield Piece(self.says)
+        words = re.findall(r"\S+\s*", self.says)
+        for word in words[: len(words) // 2] if self.gate else ():
+            yield Piece(word)
+            await asyncio.sleep(WORD_S)
+        if self.gate:
+            await self.gate.wait()
+            yield Piece("".join(words[len(words) // 2 :]))
+        else:
+            yield Piece(self.says)
         yield Completion(
             text=self.says,
             model=self.model,

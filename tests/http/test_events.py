@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from functools import partial
 
 import httpx2 as httpx
@@ -15,6 +12,7 @@ import msgspec
 
 from harness.gateway import Door, Event, client, events, gateway, open_door, status_is, until
 from harness.instant import InstantEngine
+from harness.killable import killable
 from harness.nats_server import NatsServer
 from metier.topics.streams import EVENTS
 
@@ -84,43 +82,6 @@ async def _consumers(door: Door) -> int:
 # ── A gateway that is killed ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-class Killed:
-    """A gateway in a process of its own, which is killed and started again on its port."""
-
-    def __init__(self, nats: NatsServer, port: int = 0) -> None:
-        self.nats = nats
-        self.port = port
-        self.process: asyncio.subprocess.Process | None = None
-
-    async def start(self) -> None:
-        command = ["gateway", "--nats", self.nats.url, "--port", str(self.port), "--json"]
-        self.process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "metier.cluster.cli", *command),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
-        assert self.process.stdout
-        async with asyncio.timeout(30):
-            said = msgspec.json.decode(await self.process.stdout.readline())
-        self.port = int(said["url"].rpartition(":")[2])
-
-    async def kill(self, number: int = signal.SIGKILL) -> int:
-        assert self.process
-        self.process.send_signal(number)
-        return await self.process.wait()
-
-
-@asynccontextmanager
-async def killable(nats: NatsServer) -> AsyncIterator[Killed]:
-    running = Killed(nats)
-    await running.start()
-    try:
-        yield running
-    finally:
-        if running.process and running.process.returncode is None:
-            await running.kill()
-
-
 async def watched(http: httpx.AsyncClient, name: str) -> tuple[str, list[Event]]:
     """A task asked for and followed to its answer as a good client does: whatever breaks, it tries again."""
     task_id, seen = "", list[Event]()
@@ -139,7 +100,7 @@ async def watched(http: httpx.AsyncClient, name: str) -> tuple[str, list[Event]]
 
 async def test_a_gateway_killed_under_load_loses_and_doubles_nothing(door: Door) -> None:
     chance = random.Random(7)
-    async with killable(door.nats) as killed:
+    async with killable("--nats", door.nats.url) as killed:
         address = f"http://127.0.0.1:{killed.port}"
         async with httpx.AsyncClient(base_url=address, timeout=10) as http, asyncio.timeout(100):
             clients = [asyncio.create_task(watched(http, f"order-{number}")) for number in range(TASKS)]
@@ -157,7 +118,7 @@ async def test_a_gateway_killed_under_load_loses_and_doubles_nothing(door: Door)
 
 
 async def test_a_gateway_that_is_told_to_end_ends_its_streams_in_order(nats: NatsServer) -> None:
-    async with open_door(nats, red=InstantEngine({}, pause_s=30)) as door, killable(nats) as running:
+    async with open_door(nats, red=InstantEngine({}, pause_s=30)) as door, killable("--nats", nats.url) as running:
         task_id = await door.post("red")
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{running.port}", timeout=10) as http:
             await until(partial(http.get, "/readyz"), status_is(200))

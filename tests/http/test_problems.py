@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
@@ -15,10 +14,7 @@ import pytest
 from harness.gateway import Door, gateway, open_door, status_is, team, until
 from harness.instant import InstantEngine
 from harness.nats_server import NatsServer
-from metier.cluster.gateway import keys, server
 from metier.cluster.gateway.settings import Gateway, Limits
-from metier.topics.errors import InvalidInput
-from metier.topics.subjects import Subjects
 
 JSON = {"content-type": "application/json"}
 
@@ -90,6 +86,39 @@ async def test_a_body_that_does_not_come_is_not_waited_for(nats: NatsServer) -> 
     assert said.startswith(b"HTTP/1.1 408 ")
 
 
+SLOW = {
+    b"": b"",
+    b"POST /v1/ta": b"HTTP/1.1 408 ",
+    b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\nx-slow: ": b"HTTP/1.1 408 ",
+    b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\nGET /heal": b"HTTP/1.1 200 ",
+    b"GET /healthz HTTP/1.1\r\nx-long: " + b"x" * 70_000: b"HTTP/1.1 431 ",
+    b"tasks, please\r\n\r\n": b"HTTP/1.1 400 ",
+}
+
+
+@pytest.mark.parametrize("head", SLOW, ids=["nothing", "a line", "headers", "the second", "too many", "other words"])
+async def test_a_head_that_does_not_end_is_not_waited_for(nats: NatsServer, head: bytes) -> None:
+    async with gateway(nats.url, Gateway(port=0, limits=Limits(body_s=0.2))) as address:
+        reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(address).port)
+        writer.write(head)
+        async with asyncio.timeout(5):
+            said = await reader.read()  # to the end: the door closes the connection
+        writer.close()
+
+    assert said.startswith(SLOW[head])
+    assert (b"application/problem+json" in said) is bool(head)
+
+
+async def test_a_head_that_comes_in_pieces_is_read(door: Door) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(door.address).port)
+    for number in range(2):  # on one connection
+        for piece in (b"GET /heal", b"thz HTTP/1.1\r\nho", b"st: 127.0.0.1\r\n", b"\r\n"):
+            writer.write(piece)
+            await asyncio.sleep(0.01)
+        assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 200 "), number
+    writer.close()
+
+
 @pytest.mark.parametrize("path", ["/v1/tasks/nothing", "/v1/tasks/a.b", "/v1/tasks/%2A", "/v1/tasks/" + "x" * 65])
 async def test_a_task_nobody_knows_is_not_found(door: Door, path: str) -> None:
     replies = [
@@ -133,96 +162,6 @@ async def test_an_idempotency_key_that_is_none_is_refused(door: Door) -> None:
     reply = await door.http.post("/v1/tasks", json={"text": "red"}, headers={"Idempotency-Key": "a b"})
 
     assert 400 == reply.status_code
-
-
-# ── Who asks ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.fixture
-def acme(tmp_path: Path) -> tuple[Path, str, str]:
-    """A file of keys, and those of two tenants."""
-    acme, line = keys.new("acme")
-    other, second = keys.new("other")
-    file = tmp_path / "keys"
-    file.write_text(f"# ours\n{line}\n\n{second}\n")
-    return file, acme, other
-
-
-async def test_without_a_valid_key_nothing_is_told(nats: NatsServer, acme: tuple[Path, str, str]) -> None:
-    settings = Gateway(port=0, keys=str(acme[0]))
-    async with gateway(nats.url, settings) as address, httpx.AsyncClient(base_url=address) as http:
-        replies = [
-            await http.get("/v1/tasks/any", headers=headers)
-            for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": f"Basic {acme[1]}"})
-        ]
-
-    assert {(401, "Bearer")} == {(reply.status_code, reply.headers["www-authenticate"]) for reply in replies}
-
-
-async def test_another_tenants_task_is_not_found(nats: NatsServer, acme: tuple[Path, str, str]) -> None:
-    file, mine, other = acme
-    async with open_door(nats, Gateway(port=0, keys=str(file))) as door:
-        bearer = {"authorization": f"Bearer {mine}"}
-        asked = await door.http.post("/v1/tasks?wait_s=5", json={"text": "red"}, headers=bearer)
-        path = f"/v1/tasks/{asked.json()['task_id']}"
-        bearer = {"authorization": f"Bearer {other}"}
-        theirs, nobodys = await door.http.get(path, headers=bearer), await door.http.get("/v1/tasks/x", headers=bearer)
-        watched = await door.http.get(f"{path}/events", headers=bearer)
-        cancelled = await door.http.delete(path, headers=bearer)
-
-    assert ("acme", "ok") == (asked.json()["answer"]["tenant"], asked.json()["status"])
-    assert (404, 404, 404) == (theirs.status_code, watched.status_code, cancelled.status_code)
-    assert theirs.json()["type"] == nobodys.json()["type"]
-
-
-async def test_the_same_idempotency_key_of_two_tenants_is_two_tasks(
-    nats: NatsServer, acme: tuple[Path, str, str]
-) -> None:
-    file, *both = acme
-    async with open_door(nats, Gateway(port=0, keys=str(file))) as door:
-        replies = [
-            await door.http.post(
-                "/v1/tasks", json={"text": text}, headers={"authorization": f"Bearer {key}", "idempotency-key": "1"}
-            )
-            for key, text in zip(both, ("red", "green"), strict=True)
-        ]
-
-    assert [202, 202] == [reply.status_code for reply in replies]
-
-
-async def test_a_key_that_has_ended_or_was_taken_away_is_refused(nats: NatsServer, tmp_path: Path) -> None:
-    ended, line = keys.new("acme", dt.datetime.now(dt.UTC).date() - dt.timedelta(days=1))
-    good, other = keys.new("acme", dt.datetime.now(dt.UTC).date())
-    file = tmp_path / "keys"
-    file.write_text(f"{line}\n{other}\n")
-    async with open_door(nats, Gateway(port=0, keys=str(file))) as door:
-
-        async def status(key: str) -> int:
-            return (await door.http.get("/v1/tasks/x", headers={"authorization": f"Bearer {key}"})).status_code
-
-        assert (401, 404) == (await status(ended), await status(good))
-        file.write_text("")
-        assert 401 == await until(partial(status, good), lambda status: status == 401)
-
-
-def test_a_door_to_the_network_needs_keys() -> None:
-    with pytest.raises(InvalidInput, match="give API keys"):
-        server.door("nats://127.0.0.1:4222", Subjects(), Gateway(host="0.0.0.0"))
-
-
-async def test_a_page_that_resolves_to_this_machine_is_sent_away(door: Door) -> None:
-    reply = await door.http.post("/v1/tasks", json={"text": "red"}, headers={"host": "rebound.example"})
-
-    assert 421 == reply.status_code
-
-
-async def test_pages_of_other_origins_may_not_ask_unless_they_are_named(nats: NatsServer) -> None:
-    ask = {"origin": "https://app.example", "access-control-request-method": "POST"}
-    named = Gateway(port=0, origins=("https://app.example",))
-    async with gateway(nats.url) as shut, gateway(nats.url, named) as open_, httpx.AsyncClient() as http:
-        replies = [await http.options(f"{address}/v1/tasks", headers=ask) for address in (shut, open_)]
-
-    assert [None, "https://app.example"] == [one.headers.get("access-control-allow-origin") for one in replies]
 
 
 # ── When it is too much, or nobody is there ──────────────────────────────────────────────────────────────────────────

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
+from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
 
 from harness.house import SUBJECTS, House, open_house
 from harness.nats_server import NatsServer, nats_server
@@ -79,6 +79,13 @@ class Stage:
             await self.kill(actor)
 
 
+async def ask(page: Page, text: str) -> None:
+    """Asks in the box; returns when the task is shown."""
+    await page.get_by_role("textbox", name="Ask the team").fill(text)
+    await page.get_by_role("button", name="Ask", exact=True).click()
+    await expect(page.locator(".question")).to_have_text(text)
+
+
 @pytest.fixture(scope="session")
 def chromium() -> str:
     found = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
@@ -94,12 +101,14 @@ def nats(tmp_path: Path) -> Iterator[NatsServer]:
 
 
 @asynccontextmanager
-async def staged(nats: NatsServer, directory: Path, page: Page, others: int = 0, **house: Any) -> AsyncIterator[Stage]:
+async def staged(
+    nats: NatsServer, directory: Path, page: Page, others: int = 0, keys: str | None = None, **house: Any
+) -> AsyncIterator[Stage]:
     """A house, its door on a free port, and its spans kept; options as for `open_house`. The tab leaves first."""
     file, state = directory / "team.yaml", directory / "state"
     more = "".join(f'  other{n}: {{about: Waits., model: m, tools: ["nowhere:x"]}}\n' for n in range(others))
     file.write_text(TEAM.replace("OTHERS\n", more))
-    settings = Gateway(port=0)
+    settings = Gateway(port=0, keys=keys)
     telemetry.setup(service="house", telemetry=Telemetry(), directory=str(state))
     listener = server.listener(settings)
     try:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Page, expect
 
 from harness.house import SUBJECTS, stored
 from harness.instant import InstantEngine
@@ -15,30 +14,12 @@ from harness.nats_server import NatsServer
 from metier.topics import streams
 from metier.topics.bus import Publication
 
-from .conftest import staged
+from .conftest import ask, staged
 
-AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text()
 ALL = "red green blue mixer at 10:45 for €68"
 PAINT_MS = 500
 #: What Web Vitals calls good is 0.1; what is meant here is none.
 SHIFT = 0.001
-
-
-async def ask(page: Page, text: str) -> None:
-    await page.get_by_role("textbox", name="Ask the team").fill(text)
-    await page.get_by_role("button", name="Ask", exact=True).click()
-    await expect(page.locator(".question")).to_have_text(text)
-
-
-async def violations(page: Page) -> list[str]:
-    """What axe finds, with the place."""
-    await page.evaluate(AXE)
-    found: dict[str, Any] = await page.evaluate("axe.run()")
-    return [
-        f"{one['id']}: {node['target']} {node['failureSummary']}"
-        for one in found["violations"]
-        for node in one["nodes"]
-    ]
 
 
 async def test_a_question_becomes_a_plan_then_findings_an_answer_and_a_trace(
@@ -81,6 +62,22 @@ async def test_what_a_model_wrote_of_itself_is_no_source(nats: NatsServer, tmp_p
 
         await expect(page.locator(".unsourced")).to_have_text(["1687", "400"])
         await expect(page.locator(".answer footer")).to_contain_text("2 figures: 0 from a tool's result, 2 from none")
+
+
+async def test_words_are_read_while_they_are_written(nats: NatsServer, tmp_path: Path, page: Page) -> None:
+    gate = asyncio.Event()
+    large = InstantEngine("The palace was built for a king who liked gardens.", gate=gate)
+    async with staged(nats, tmp_path, page, large=large) as stage:
+        await page.goto(stage.address)
+        await ask(page, "How old is it?")
+        draft = page.locator(".answer.draft")
+
+        await expect(draft).to_contain_text("The palace was built")
+        await expect(draft).not_to_contain_text("gardens")
+        await expect(page.locator(".finding .gist")).to_contain_text("The palace was built")
+        gate.set()
+        await expect(page.locator(".answer:not(.draft)")).to_contain_text(large.says)
+        await expect(page.locator(".status")).to_contain_text("Answered")
 
 
 async def test_a_specialist_that_is_killed_is_seen_to_go_and_its_task_to_be_taken_up_again(
@@ -138,26 +135,28 @@ async def test_all_of_it_works_by_keyboard(nats: NatsServer, tmp_path: Path, pag
         await expect(page.locator(".finding[open] .name")).to_have_text("green")
 
 
-async def test_axe_finds_nothing_in_light_and_dark(nats: NatsServer, tmp_path: Path, browser: Browser) -> None:
-    page = await browser.new_page(bypass_csp=True)  # axe marks elements with styles of its own
-    async with staged(nats, tmp_path, page, asleep=("blue",)) as stage:
-        await stage.house.bus.publish(Publication(SUBJECTS.task("default", "interactive"), b"{"))
-        found: dict[str, list[str]] = {}
+async def test_who_skips_to_the_content_stays_where_they_are(nats: NatsServer, tmp_path: Path, page: Page) -> None:
+    async with staged(nats, tmp_path, page) as stage:
         await page.goto(stage.address)
-        await ask(page, "red green mixer at 10:45")
-        await expect(page.locator(".waterfall")).to_be_visible()
-        await page.locator(".finding summary").first.click()
-        asked = page.url
-        for theme in ("light", "dark"):
-            await page.evaluate("theme => document.documentElement.dataset.theme = theme", theme)
-            for view in (asked, f"{stage.address}/#/team", f"{stage.address}/#/dead"):
-                await page.goto(view)
-                await expect(page.locator(".view:not([hidden]) h1")).to_be_visible()
-                if view.endswith("team"):
-                    await expect(page.locator("#actors tr")).to_have_count(7)
-                found[f"{theme} {view}"] = await violations(page)
+        await ask(page, "red")
+        await expect(page.locator(".status")).to_contain_text("Answered")
+        address = page.url
+        await page.get_by_role("link", name="Skip to content").focus()
+        await page.keyboard.press("Enter")
 
-        assert {} == {view: faults for view, faults in found.items() if faults}
+        await expect(page.locator("main")).to_be_focused()
+        await expect(page.locator(".question")).to_have_text("red")
+        assert address == page.url
+
+
+async def test_a_question_that_is_sent_twice_in_haste_is_one_task(nats: NatsServer, tmp_path: Path, page: Page) -> None:
+    async with staged(nats, tmp_path, page) as stage:
+        await page.goto(stage.address)
+        await page.get_by_role("textbox", name="Ask the team").fill("red")
+        await page.evaluate("for (let n = 0; n < 3; n += 1) document.getElementById('ask-form').requestSubmit()")
+        await expect(page.locator(".status")).to_contain_text("Answered")
+
+        assert 1 == stage.house.tools["red"].ran
 
 
 async def test_the_page_is_there_within_half_a_second(
