@@ -10,8 +10,8 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 import torch
-from peft import LoraConfig, get_peft_model
-from safetensors.torch import save_file
+from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
+from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, BertModel
 
 from ..engines.encoder import Heads, embed, shortened, tokenize
@@ -81,6 +81,16 @@ class Router(torch.nn.Module):
 def adapt(base: Path, labels: Sequence[str], tuning: Tuning) -> Router:
     """The base encoder with a fresh adapter and fresh heads."""
     return Router(adapted(base, tuning), AutoTokenizer.from_pretrained(base), labels, tuning)
+
+
+def take(router: Router, start: Path) -> None:
+    """Takes the adapter and the heads that an earlier run wrote, to go on with."""
+    set_peft_model_state_dict(router.encoder, load_file(start / "adapter" / "adapter_model.safetensors"))
+    weights = load_file(start / "heads.safetensors")
+    for name in ("specialists", "open", "private"):
+        if f"{name}.weight" in weights:
+            head: torch.nn.Linear = getattr(router, name)
+            head.load_state_dict({"weight": weights[f"{name}.weight"], "bias": weights[f"{name}.bias"]})
 
 
 def adapted(base: Path, tuning: Tuning) -> Any:

@@ -180,13 +180,23 @@ def _starts(batch: Sequence[Request]) -> list[tuple[int, Request]]:
 
 
 def run(
-    team: Path, base: str, directory: Path, out: Path, recipe: Recipe, folder: Path | None = None, told: str = ""
+    team: Path,
+    base: str,
+    directory: Path,
+    out: Path,
+    recipe: Recipe,
+    folder: Path | None = None,
+    told: str = "",
+    start: Path | None = None,
 ) -> None:
     """Makes the examples, trains, tunes on dev, tests, and writes everything with its manifest."""
     book = Phrasebook.read(team / "training", routing=recipe.routes)
     made = sets(team, book, recipe, folder)
     labels = (*book.team.specialists, *book.team.others)
     router = heads.adapt(directory, labels, recipe)
+    before = manifest.read(start) if start else None
+    if start is not None:
+        heads.take(router, start)
     begun = time.monotonic()
     steps = heads.train(
         router,
@@ -194,7 +204,7 @@ def run(
         lambda request: len(request[0].text),
         partial(loss, router, recipe.alike),
         out,
-        (base, recipe, made.described),
+        (base, recipe, made.described, before),
     )
     about = _fitted(router, made.dev, base)
     secret = confiding(router, made.confided)
@@ -210,6 +220,7 @@ def run(
         steps=steps,
         metrics={key: value for name, each in found.items() for key, value in metrics(each, about, name).items()}
         | secret,
+        start=before,
     )
 
 
@@ -251,10 +262,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = command.parser(__doc__, "all-minilm-l6-v2")
     parser.add_argument("--team", type=Path, required=True, help="the team's folder")
     parser.add_argument("--data", type=Path, help="folder of public sets: routing (CLINC150) and sgd are used")
+    parser.add_argument("--start", type=Path, help="what an earlier run made, to go on with")
     options = command.begun(parser, arguments)
     recipe = command.recipe(options.recipe, Recipe)
     told = command.again("router", options)
-    run(options.team, options.base, options.base_directory, options.out, recipe, options.data, told)
+    run(options.team, options.base, options.base_directory, options.out, recipe, options.data, told, options.start)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import torch
 from transformers import AutoTokenizer
 
 from metier.actors.engines.base import complete
-from metier.actors.engines.encoder import EncoderSettings, RouterEncoder
+from metier.actors.engines.encoder import EncoderSettings, Heads, RouterEncoder
 from metier.actors.engines.transformers import TransformersEngine, TransformersSettings
 from metier.actors.learning import adapter, heads, manifest, router
 from metier.actors.learning.examples import Example, Phrasebook, generate
@@ -108,6 +108,22 @@ def test_a_router_learns_what_is_private_and_that_languages_are_alike(minilm: Pa
     assert (confided > 0).all()
     assert [[True, False, False]] * 2 == (judged > 0).tolist()
     assert float(embeddings[0] @ embeddings[1]) > 0.9
+
+
+def test_a_router_goes_on_from_what_an_earlier_run_wrote(minilm: Path, tmp_path: Path) -> None:
+    tuning = router.Recipe(seed=1, rank=2, layers=1, dropout=0.0)
+    earlier, later = (heads.adapt(minilm, ["hotels", "weather"], tuning) for _ in range(2))
+    optimizer = torch.optim.AdamW([each for each in earlier.parameters() if each.requires_grad], lr=1e-2)
+    batch = [Pair("A hotel in Nice", "Un hôtel à Nice", ("hotels",)).examples]
+    for _ in range(3):
+        _step(earlier, batch, optimizer)
+    heads.write(earlier, tmp_path, "all-minilm-l6-v2", Heads(labels=["hotels", "weather"], version="1"), private=True)
+    heads.take(later, tmp_path)
+
+    with torch.inference_mode():
+        expected, found = (each(["A hotel in Nice", "Rain?"]) for each in (earlier, later))
+    assert torch.allclose(expected, found, atol=0.05)  # an adapter is stored in float16
+    assert torch.equal(earlier.private.weight, later.private.weight)
 
 
 def _step(learner: heads.Router, batch: list[list[Example]], optimizer: torch.optim.Optimizer) -> float:
