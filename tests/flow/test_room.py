@@ -17,7 +17,7 @@ async def test_the_router_takes_no_more_than_the_team_can_hold_and_goes_on_when_
     bus: MemoryBus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("metier.actors.router.WITHIN", 3)
-    monkeypatch.setattr("metier.actors.router.COUNT_EVERY_S", 0.001)
+    monkeypatch.setattr("metier.actors.router.COUNT_EVERY_S", 0.02)
     async with open_house(bus, red=InstantEngine({}, pause_s=0.1)) as house:
         tasks = [await house.client.submit(f"red {n}") for n in range(60)]
         most = 0
