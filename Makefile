@@ -7,6 +7,7 @@ LOCKED := $(BIN)/python $(INSTALL) --constraint constraints.txt
 QUIETLY := >$(VENV)/install.log 2>&1 || { cat $(VENV)/install.log >&2; exit 1; }
 # The second grammar engine, without the gigabyte it would bring for GPUs.
 XGRAMMAR := xgrammar==0.2.8 apache-tvm-ffi==0.1.15.post2
+PEERS := build/peers/.venv
 # The first of these that is new enough; or say it: make PYTHON=/path/to/python3.12
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -14,10 +15,10 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench venv models evaluation grammars page lint types package ci lock clean
+.PHONY: help demo test bench bench-peers venv models evaluation grammars page lint types package ci lock clean
 
 help:           ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.cluster  ## plan a weekend in Paris with the trip team, from nothing to the itinerary
 	@$(BIN)/metier models pull --team cluster/teams/trip/team.yaml
@@ -29,7 +30,10 @@ test: $(VENV)/.dev models  ## all tests, with the real broker, the real models a
 	@$(BIN)/pytest
 
 bench: $(VENV)/.dev models  ## measure latency, throughput, start and memory; prints and stores the figures
-	@$(BIN)/python ops/bench/run.py
+	@$(BIN)/python ops/bench/run.py $(BENCH)
+
+bench-peers: $(VENV)/.dev $(PEERS)/.made  ## the same graph in Ray Serve, Celery, taskiq, FastStream and AutoGen, beside Metier
+	@$(BIN)/python ops/bench/run.py peers $(BENCH)
 
 venv: $(VENV)/.dev .typing  ## the environment for working on Metier: .venv with every extra
 	@echo "metier: $(VENV) is ready"
@@ -96,6 +100,12 @@ $(VENV)/.dev: $(VENV)/.base pyproject.toml
 	@echo "metier: installing Ray, Transformers, the team and the test tools (a minute or two)"
 	@$(LOCKED) --editable '.[dev]' $(QUIETLY)
 	@touch $(VENV)/.cluster $@
+
+$(PEERS)/.made: ops/bench/peers/requirements.txt | $(VENV)/.base
+	@echo "metier: installing the peers into $(PEERS) (a minute)"
+	@$(BIN)/python -m venv $(PEERS)
+	@$(PEERS)/bin/python $(INSTALL) --requirement $< >$(PEERS)/install.log 2>&1 || { cat $(PEERS)/install.log >&2; exit 1; }
+	@touch $@
 
 # torch alone and first: where pip is configured to know a CPU build (2.13.0+cpu), that one is newer and is taken.
 $(VENV)/.base: constraints.txt pinned.txt

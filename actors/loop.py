@@ -216,7 +216,7 @@ class Loop:
         return Dead(
             actor=self.actor.name,
             reason=reason,
-            subject=delivery.subject,
+            subject=self._subjects.published(delivery.subject),
             payload=delivery.payload,
             headers=dict(delivery.headers),
             attempts=delivery.attempt,

@@ -51,6 +51,7 @@ class Roster(msgspec.Struct, frozen=True, kw_only=True):
     tiers: Mapping[str, Tier] = {}
     threshold: float = 0.5
     open_threshold: float = 0.5
+    private_threshold: float = 0.5
 
     @property
     def dearest(self) -> Tier | None:
@@ -71,6 +72,13 @@ def nodes(routing: Routing, roster: Roster) -> dict[str, Node]:
     if routing.open >= roster.open_threshold or not chosen:
         return {tier: Node(specialist=tier)} if tier in roster.tiers else {}
     return _graph(chosen, roster)
+
+
+def confided(task: Task, routing: Routing, roster: Roster) -> Task:
+    """The task, kept inside the cluster if what it says is private, whatever its sender said."""
+    if routing.private <= roster.private_threshold:
+        return task
+    return msgspec.structs.replace(task, privacy=Privacy.LOCAL)
 
 
 def named(specialists: Sequence[str], roster: Roster) -> dict[str, Node]:
@@ -167,7 +175,11 @@ def sinks(plan: Plan) -> list[tuple[str, Finding | None]]:
 def follow_up(plan: Plan, task: Task, deadline: dt.datetime) -> Plan:
     """The plan of the next turn: the words appended, the nodes that asked for them open again."""
     whole = msgspec.structs.replace(
-        plan.task, text=f"{plan.task.text}\n{task.text}", deadline_s=task.deadline_s, turn=task.turn
+        plan.task,
+        text=f"{plan.task.text}\n{task.text}",
+        deadline_s=task.deadline_s,
+        turn=task.turn,
+        privacy=Privacy.LOCAL if Privacy.LOCAL in (plan.task.privacy, task.privacy) else Privacy.ANY,
     )
     asked = {i for i, node in plan.nodes.items() if node.finding and node.finding.state is State.INPUT_REQUIRED}
     reopened = {
@@ -195,6 +207,7 @@ def order(plan: Plan, id_: str, roster: Roster) -> Subtask | Escalation:
             text=task.text,
             context=task.context,
             deadline=plan.deadline,
+            class_=task.class_,
             privacy=task.privacy,
             inputs=inputs,
         )
@@ -209,6 +222,7 @@ def order(plan: Plan, id_: str, roster: Roster) -> Subtask | Escalation:
         text=task.text,
         context=task.context,
         deadline=plan.deadline,
+        class_=task.class_,
         privacy=task.privacy,
         budget_usd=task.budget_usd,
         inputs=inputs,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
+import time
 from collections.abc import Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -17,12 +19,16 @@ from metier.topics.errors import InvalidInput, UnknownTask
 from metier.topics.ledger import Ledger, Node, Plan
 from metier.topics.messages import Control, Deadline, State, Task, Tokens
 from metier.topics.outbox import Later, Output
-from metier.topics.streams import Consumer
+from metier.topics.streams import ESCALATIONS, SUBTASKS, Consumer
 from metier.topics.subjects import Subjects
 
 from . import answers, policy
 from .actor import Tell
 from .engines.base import Encoder
+
+#: Subtasks and escalations that may wait before the router takes no more tasks, and how often they are counted, in
+#: seconds: the door fills then, and says so.
+WITHIN, COUNT_EVERY_S = 100_000, 1.0
 
 NOBODY = "nobody on this team does that, and it has no larger model to ask"
 
@@ -47,7 +53,10 @@ class Router:
         self.consumer = consumer
         self.concurrency = concurrency
         self._subjects = subjects
+        self._bus = bus
         self._ledger = Ledger(bus)
+        self._counted_at = -COUNT_EVERY_S
+        self._counting = asyncio.Lock()
         self._encoder = encoder
         self._roster = roster
 
@@ -71,6 +80,7 @@ class Router:
     async def handle(self, message: Task, delivery: Delivery, tell: Tell) -> Sequence[Output]:
         """A plan in the ledger, orders to those who can start, and the task's deadline."""
         task = accepted(message, delivery)
+        await self._room_within()
         try:
             task.check()
             self._check_subject(task, delivery.subject)
@@ -92,6 +102,18 @@ class Router:
         """Nothing: the aggregator answers."""
         return ()
 
+    async def _room_within(self) -> None:
+        """Returns when the team can take more work: what the router accepts, the streams behind it must hold."""
+        if time.monotonic() - self._counted_at < COUNT_EVERY_S:
+            return
+        async with self._counting:
+            while time.monotonic() - self._counted_at >= COUNT_EVERY_S:
+                names = [self._subjects.stream(stream) for stream in (SUBTASKS, ESCALATIONS)]
+                if sum(await asyncio.gather(*map(self._bus.messages, names))) < WITHIN:
+                    self._counted_at = time.monotonic()
+                else:
+                    await asyncio.sleep(COUNT_EVERY_S)
+
     def _check_subject(self, task: Task, subject: str) -> None:
         tenant, class_ = self._subjects.parse_task(subject)
         if (tenant, class_) != (task.tenant, task.class_):
@@ -101,7 +123,7 @@ class Router:
 
     async def _plan(self, task: Task, delivery: Delivery) -> Plan:
         with tracing.tracer.start_as_current_span(tracing.PLAN, attributes={tracing.GEN_OPERATION: "plan"}) as span:
-            nodes, routing = await self._nodes(task, span)
+            task, nodes, routing = await self._read(task, span)
             plan = Plan(
                 task=task,
                 turn=task.turn,
@@ -114,10 +136,10 @@ class Router:
                 span.set_attributes({tracing.TASK: task.task_id, "metier.plan": ", ".join(nodes)})
             return await self._ledger.create(plan) if nodes else plan
 
-    async def _nodes(self, task: Task, span: Span) -> tuple[dict[str, Node], Tokens | None]:
-        """Whom the task names, or whom the encoder chooses, and what it used."""
+    async def _read(self, task: Task, span: Span) -> tuple[Task, dict[str, Node], Tokens | None]:
+        """The task, private if it seems so; whom it names, or whom the encoder chooses; and what the encoder used."""
         if task.specialists:
-            return policy.named(task.specialists, self._roster), None
+            return task, policy.named(task.specialists, self._roster), None
         routing = await self._encoder.route(task.text)
         if span.is_recording():
             span.set_attributes(
@@ -125,14 +147,16 @@ class Router:
                     tracing.GEN_MODEL: routing.model,
                     tracing.GEN_INPUT_TOKENS: routing.tokens,
                     "metier.open": round(routing.open, 4),
+                    "metier.private": round(routing.private, 4),
                 }
             )
         used = Tokens(model=routing.model, prompt=routing.tokens, seconds=routing.seconds)
-        return policy.nodes(routing, self._roster), used
+        return policy.confided(task, routing, self._roster), policy.nodes(routing, self._roster), used
 
     async def _follow_up(self, task: Task, delivery: Delivery) -> Plan:
         """The plan with what was missing, or as it is if this follow-up was seen before."""
         deadline = delivery.at + dt.timedelta(seconds=task.deadline_s)
+        task = policy.confided(task, await self._encoder.route(task.text), self._roster)
 
         def step(plan: Plan) -> Plan:
             if plan.turn >= task.turn:

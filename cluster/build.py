@@ -54,6 +54,7 @@ def roster(team: Team) -> policy.Roster:
         tiers={name: _tier(team, name) for name in team.escalation},
         threshold=team.router.threshold,
         open_threshold=team.router.open_threshold,
+        private_threshold=team.router.private_threshold,
     )
 
 
@@ -75,20 +76,22 @@ def consumer(team: Team, actor: str) -> Consumer:
     """What an actor pulls from; the durable consumer has the actor's name."""
     subjects = Subjects(team.root)
     if actor == "router":
-        stream, subject = streams.TASKS, subjects.everything("task")
+        stream, subject = streams.TASKS, subjects.tasks()
     elif actor == "aggregator":
         stream, subject = streams.RESULTS, subjects.everything("result")
     elif actor in team.escalation:
-        stream, subject = streams.ESCALATIONS, subjects.escalation(actor)
+        stream, subject = streams.ESCALATIONS, subjects.escalations(actor)
     else:
-        stream, subject = streams.SUBTASKS, subjects.subtask(actor)
+        stream, subject = streams.SUBTASKS, subjects.subtasks(actor)
     return Consumer(
         stream=subjects.stream(stream),
         name=actor,
         subject=subject,
         ack_wait_s=team.durability.ack_wait_s,
         max_attempts=team.durability.max_attempts,
-        max_in_flight=section(team, actor).concurrency * section(team, actor).replicas.max,
+        # Twice what they can run: what a replica held that died counts until its ack wait is over.
+        max_in_flight=2 * concurrency(team, actor) * section(team, actor).replicas.max,
+        laned=actor != "aggregator",
     )
 
 
@@ -107,6 +110,12 @@ def section(team: Team, actor: str) -> Any:
     if actor == "aggregator":
         return team.aggregator
     return team.escalation.get(actor) or team.specialists[actor]
+
+
+def concurrency(team: Team, actor: str) -> int:
+    """How many deliveries one replica of an actor works on at once: by default, what its model can batch."""
+    described = section(team, actor)
+    return int(described.concurrency or team.models[described.model].batch)
 
 
 def with_section(team: Team, actor: str, new: Mapping[str, Any]) -> Team:
@@ -199,7 +208,7 @@ async def actor(
 
     `engines` and `encoders` make what stands behind a model's name; default: the model itself, in this process.
     """
-    known: dict[str, Any] = {"consumer": consumer(team, name), "concurrency": section(team, name).concurrency}
+    known: dict[str, Any] = {"consumer": consumer(team, name), "concurrency": concurrency(team, name)}
     engines = engines or partial(models.engine, team)
     encoders = encoders or partial(models.encoder, team)
     if name == "router":

@@ -176,7 +176,8 @@ def _by_lag(team: Team, name: str, settings: Settings) -> dict[str, Any]:
             "root": team.root,
             "stream": consumer.stream,
             "consumer": consumer.name,
-            "service_s": SERVICE_S / section.concurrency,
+            "laned": consumer.laned,
+            "service_s": SERVICE_S / build.concurrency(team, name),
             "target_wait_s": section.replicas.target_wait_s,
         },
     }

@@ -15,6 +15,7 @@ from metier.topics.asking import Asking
 from metier.topics.bus import Bus
 from metier.topics.ending import end
 from metier.topics.errors import BusUnavailable, Unavailable
+from metier.topics.load import Load
 from metier.topics.subjects import Subjects
 
 from . import build, models
@@ -112,7 +113,8 @@ class Replica:
         working.add_done_callback(lambda done: None if done.cancelled() or ready.done() else ready.set_result(None))
         sides = [working, *self._watching(self._loop, bus)]
         if self._name == "router":  # where tasks come in, they may be asked as requests, too
-            sides.append(asyncio.create_task(Asking(bus, subjects).run()))
+            load = Load(bus, {name: build.consumer(self._team, name) for name in build.actors(self._team)})
+            sides.append(asyncio.create_task(Asking(bus, subjects, load).run()))
         try:
             await self._loop.run()
         finally:

@@ -48,12 +48,13 @@ class ByLag:
         root: str,
         stream: str,
         consumer: str,
+        laned: bool,
         service_s: float,
         target_wait_s: float,
     ) -> None:
         self._url = url
         self._root = root
-        self._consumer = Consumer(stream=stream, name=consumer, subject="")
+        self._consumer = Consumer(stream=stream, name=consumer, subject="", laned=laned)
         self._pace = Pace(service_s)
         self._target_wait_s = target_wait_s
         self._running = 0

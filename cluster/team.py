@@ -83,6 +83,8 @@ class Router(_Section, frozen=True, kw_only=True):
     threshold: Share = 0.5
     #: A request at least this open goes to the large model.
     open_threshold: Share = 0.5
+    #: A request more private than this is kept inside the cluster, where the heads tell; 1 keeps none.
+    private_threshold: Share = 0.5
     #: The tier open requests go to.
     tier: str = "large"
     replicas: Replicas = Replicas()
@@ -132,7 +134,8 @@ class Specialist(_Section, frozen=True, kw_only=True):
     deadline_s: Span = 60.0
     replicas: Replicas = Replicas()
     resources: Resources = Resources()
-    concurrency: Positive = 8
+    #: What it works on at once; default: what its model answers at once (`batch`), so that nothing queues behind it.
+    concurrency: Positive | None = None
 
 
 class Tier(_Section, frozen=True, kw_only=True):
@@ -149,7 +152,8 @@ class Tier(_Section, frozen=True, kw_only=True):
     max_tokens: Positive = 400
     replicas: Replicas = Replicas()
     resources: Resources = Resources()
-    concurrency: Positive = 8
+    #: What it works on at once; default: what its model answers at once (`batch`), so that nothing queues behind it.
+    concurrency: Positive | None = None
 
 
 class Provider(_Section, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from .asking import ERROR, ERROR_CODE, ROOM
+from .asking import ERROR, ERROR_CODE, RETRY_AFTER, ROOM
 from .bus import REPLY_TO
 from .codec import CONTENT_TYPE, MSGPACK, encode
 from .contract import Json, schemas
@@ -112,11 +112,15 @@ _HEADERS: Final[dict[str, Json]] = {
         "type": "string",
         "enum": ["400", "429", "500", "503", "504"],
         "description": (
-            "400 the task cannot be accepted; 429 the team is full; 503 something is not there; 504 no answer in time; "
+            "400 the task cannot be accepted; 429 the team is busy; 503 something is not there; 504 no answer in time; "
             "500 anything else. After 429 and above, ask again with the same task_id."
         ),
     },
     ERROR: {"type": "string", "description": "The reason, in a sentence."},
+    RETRY_AFTER: {
+        "type": "string",
+        "description": "With 429: seconds after which to ask again, from what waits and how fast it goes.",
+    },
 }
 
 _TOKEN: Final = f"Letters, digits, dash and underscore, at most {TOKEN_LIMIT}."
@@ -200,7 +204,7 @@ def _refusal() -> Json:
     return {
         "name": "refusal",
         "title": "No answer: the reason is in the headers, the payload is empty",
-        "headers": _headers(ERROR_CODE, ERROR) | {"required": [ERROR_CODE, ERROR]},
+        "headers": _headers(ERROR_CODE, ERROR, RETRY_AFTER) | {"required": [ERROR_CODE, ERROR]},
         "payload": {"type": "string", "maxLength": 0},
         "examples": [{"name": "empty", "headers": headers, "payload": ""}],
     }

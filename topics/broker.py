@@ -12,6 +12,7 @@ from typing import Annotated
 import msgspec
 
 from .bus import Delivery, Received
+from .lanes import Turns, lane, share
 from .streams import Consumer, Retention, Stream
 
 DEDUPE_S = 120.0
@@ -57,6 +58,10 @@ class Store:
     def takes(self, subject: str) -> bool:
         """Whether the stream lists the subject."""
         return any(matches(pattern, subject) for pattern in self.stream.subjects)
+
+    def stored(self, subject: str) -> str:
+        """Where a published message is stored: with its tenant's share, if the stream adds it."""
+        return f"{subject}.{share(subject.rsplit('.', 2)[1])}" if self.stream.shares else subject
 
     def add(self, subject: str, payload: bytes, headers: Mapping[str, str]) -> Received:
         """Stores a message, whatever the limits."""
@@ -130,6 +135,7 @@ class Queue:
         self.delivered = 0
         self._faults = faults
         self._random = rng
+        self._turns = Turns()
         self._change = asyncio.Event()
 
     def attach(self, consumer: Consumer, store: Store) -> None:
@@ -142,7 +148,7 @@ class Queue:
 
     def offer(self, message: Received) -> None:
         """A message was stored."""
-        if matches(self.consumer.subject, message.subject):
+        if matches(f"{self.consumer.subject}.>" if self.consumer.laned else self.consumer.subject, message.subject):
             self._add(message)
 
     async def fetch(self, room: int) -> Sequence[Delivery]:
@@ -202,7 +208,7 @@ class Queue:
         """The next message, in flight from now on; None if the delivery was lost."""
         if self._happens(self._faults.reorder):
             self.ready.rotate(-self._random.randrange(len(self.ready)))
-        message = self.ready.popleft()
+        message = self._next()
         attempt = self.attempts[message.sequence] = self.attempts.get(message.sequence, 0) + 1
         self.delivered += 1
         self._fly(message, self.consumer.ack_wait_s)
@@ -212,6 +218,17 @@ class Queue:
             if self._happens(self._faults.redeliver):
                 self._add(message)
         return MemoryDelivery(self, message, attempt)
+
+    def _next(self) -> Received:
+        """The oldest message, of the lane whose turn it is."""
+        if not self.consumer.laned:
+            return self.ready.popleft()
+        oldest: dict[int, Received] = {}
+        for message in self.ready:
+            oldest.setdefault(lane(message.subject), message)
+        chosen = oldest[self._turns.next(oldest)]
+        self.ready.remove(chosen)
+        return chosen
 
     def _add(self, message: Received, first: bool = False) -> None:
         if first:

@@ -58,6 +58,11 @@ class Lag(msgspec.Struct, frozen=True):
     #: Deliveries that have ended since the consumer was made.
     ended: int = 0
 
+    @classmethod
+    def sum(cls, lags: Sequence[Lag]) -> Lag:
+        """What several consumers have before them together."""
+        return cls(*(sum(values) for values in zip(*map(msgspec.structs.astuple, lags), strict=True)))
+
 
 class Delivery(Protocol):
     """One copy of a message handed to one actor. It is settled exactly once: ack, nak or term."""

@@ -18,9 +18,10 @@ from . import tracing
 from .bus import Bus
 from .codec import decode
 from .ending import end
-from .errors import InvalidInput, Timeout, UnknownTask
+from .errors import Busy, InvalidInput, Timeout, UnknownTask
 from .following import Following, Step, steps
 from .ledger import Ledger
+from .load import Load, door
 from .messages import Answer, Class, Context, Control, Privacy, State, Task
 from .outbox import Outbox
 from .streams import ANSWERS
@@ -48,6 +49,7 @@ class Client:
         self.subjects = subjects
         self.tenant = tenant
         self._outbox = Outbox(bus, subjects)
+        self._load = Load(bus, door(subjects))
         self._waiting: dict[tuple[str, int], asyncio.Task[Answer]] = {}
 
     # ── Asking ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -65,7 +67,8 @@ class Client:
     ) -> Task:
         """Publishes a task and returns it once the bus has it. The same `task_id` twice is one task.
 
-        Raises InvalidInput before anything is sent, Busy or BusUnavailable when it could not be.
+        Raises InvalidInput before anything is sent, Busy or BusUnavailable when it could not be. `Busy.retry_after_s`
+        says when to try again, from what waits and how fast it goes.
         """
         return await self.send(
             Task(
@@ -91,6 +94,9 @@ class Client:
         try:
             with trace.use_span(span):
                 await self._outbox.send([task])
+        except Busy as refused:
+            waiting.cancel()
+            raise await self._load.turned_away(task, refused) from refused
         except BaseException:
             waiting.cancel()
             raise

@@ -19,7 +19,7 @@
     ├── Refused                     the other side said no
     │   ├── Conflict                somebody else wrote the ledger entry first
     │   ├── AlreadyAnswered         the task's one answer stands already
-    │   └── Busy                    the stream is full
+    │   └── Busy                    a stream is full, or the team has too much to do
     ├── Unknown                     a name nothing answers to
     │   ├── UnknownTask
     │   └── UnknownDead
@@ -120,7 +120,10 @@ class AlreadyAnswered(Refused):
 
 
 class Busy(Refused):
-    """Stream {stream} is full: {reason}."""
+    """The team is busy: {reason}."""
+
+    #: Seconds after which it is worth trying again, from what waits and how fast it goes; None where nobody measured.
+    retry_after_s: float | None = None
 
 
 class Unknown(MetierError):  # noqa: N818

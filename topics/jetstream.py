@@ -17,12 +17,13 @@ import msgspec
 import nats.errors
 from nats.aio.client import Client
 
-from . import wire
+from . import configuration, wire
 from .bus import REPLY_TO, Entry, Lag, Publication, Pull, Received
 from .connection import Connection
 from .ending import apart
 from .errors import BusUnavailable, Conflict, Unknown
 from .inbox import ATTEMPTS, Inbox
+from .knocking import LanesPull
 from .objects import Objects
 from .pulls import JetStreamPull
 from .replay import Live, Replay, stored
@@ -65,16 +66,15 @@ class JetStreamBus:
 
     async def ensure(self, streams: Sequence[Stream], consumers: Sequence[Consumer] = ()) -> None:
         """Creates or updates. Raises Refused when the server will not change what is there."""
+        # One of an actor's name, from before there were lanes, would be in their way.
+        former = [f"CONSUMER.DELETE.{consumer.stream}.{consumer.name}" for consumer in consumers if consumer.laned]
+        await asyncio.gather(*(self._api(subject, {}) for subject in former))
         if streams:
             replicas = max(stream.replicas for stream in streams)
-            await self._ensure_stream(wire.bucket_config(self._subjects.stream(_LARGE), DAY_S, replicas))
+            await self._ensure_stream(configuration.bucket_config(self._subjects.stream(_LARGE), DAY_S, replicas))
         for stream in streams:
-            await self._ensure_stream(wire.stream_config(stream))
-        for consumer in consumers:
-            body = {"stream_name": consumer.stream, "config": wire.consumer_config(consumer), "action": ""}
-            subject = f"CONSUMER.CREATE.{consumer.stream}.{consumer.name}.{consumer.subject}"
-            fault = await self._api(subject, body)
-            self._check(fault, f"consumer {consumer.name} of {consumer.stream}")
+            await self._ensure_stream(configuration.stream_config(stream))
+        await asyncio.gather(*(self._ensure_consumer(lane) for consumer in consumers for lane in consumer.each()))
 
     async def publish(self, publication: Publication) -> bool:
         """Stores one message; a lost acknowledgement is asked for again, which the message id makes safe.
@@ -102,7 +102,8 @@ class JetStreamBus:
     @asynccontextmanager
     async def pull(self, consumer: Consumer) -> AsyncIterator[Pull]:
         """Opens a pull."""
-        pull = JetStreamPull(self._connection, consumer, self._objects.payload)
+        kind = LanesPull if consumer.laned else JetStreamPull
+        pull = kind(self._connection, consumer, self._objects.payload)
         await pull.open()
         try:
             yield pull
@@ -173,7 +174,10 @@ class JetStreamBus:
         raise BusUnavailable(url=self._connection.url, reason=f"ledger entry {key} was not acknowledged")
 
     async def lag(self, consumer: Consumer) -> Lag:
-        """How much work waits. Raises Unknown if the consumer does not exist."""
+        """How much work waits, of all lanes together. Raises Unknown if the consumer does not exist."""
+        return Lag.sum(await asyncio.gather(*(self._lag(lane) for lane in consumer.each())))
+
+    async def _lag(self, consumer: Consumer) -> Lag:
         subject = f"$JS.API.CONSUMER.INFO.{consumer.stream}.{consumer.name}"
         info = _consumer.decode((await self._inbox.ask(subject, b"")).data)
         self._check(info.error, f"consumer {consumer.name} of {consumer.stream}")
@@ -204,6 +208,11 @@ class JetStreamBus:
 
     def _check(self, fault: wire.Fault | None, what: str) -> None:
         wire.checked(fault, what, self._connection.url)
+
+    async def _ensure_consumer(self, consumer: Consumer) -> None:
+        body = {"stream_name": consumer.stream, "config": configuration.consumer_config(consumer), "action": ""}
+        subject = f"CONSUMER.CREATE.{consumer.stream}.{consumer.name}.{consumer.subject}"
+        self._check(await self._api(subject, body), f"consumer {consumer.name} of {consumer.stream}")
 
     async def _ensure_stream(self, config: Mapping[str, Any]) -> None:
         name = config["name"]

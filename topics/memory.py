@@ -175,11 +175,12 @@ class MemoryBus:
         raise BusUnavailable(url="memory", reason=f"no stream takes {subject}")
 
     def _keep(self, store: Store, subject: str, payload: bytes, headers: Mapping[str, str]) -> Received:
+        subject = store.stored(subject)
         surplus, limit = store.surplus(subject)
         if surplus and store.stream.discard_new:
             if subject.startswith(f"{self._subjects.root}.answer."):
                 raise AlreadyAnswered(subject=subject)
-            raise Busy(stream=store.stream.name, reason=limit)
+            raise Busy(reason=f"stream {store.stream.name} is full: {limit}")
         for sequence in surplus:
             self._forget(store, sequence)
         message = store.add(subject, payload, headers)

@@ -172,6 +172,7 @@ class Subtask(Message, tag="subtask/1", frozen=True, kw_only=True):
     text: str
     context: Context
     deadline: dt.datetime
+    class_: Class = msgspec.field(default=Class.INTERACTIVE, name="class")
     privacy: Privacy = Privacy.ANY
     #: Findings of the nodes this one needs, by node.
     inputs: dict[str, Finding] = {}
@@ -193,6 +194,7 @@ class Escalation(Message, tag="escalation/1", frozen=True, kw_only=True):
     text: str
     context: Context
     deadline: dt.datetime
+    class_: Class = msgspec.field(default=Class.INTERACTIVE, name="class")
     privacy: Privacy = Privacy.ANY
     budget_usd: float | None = None
     inputs: dict[str, Finding] = {}

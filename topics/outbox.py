@@ -108,9 +108,9 @@ class Outbox:
             case Task():
                 return self._subjects.task(message.tenant, message.class_)
             case Subtask():
-                return self._subjects.subtask(message.specialist)
+                return self._subjects.subtask(message.specialist, message.class_, message.tenant)
             case Escalation():
-                return self._subjects.escalation(message.tier)
+                return self._subjects.escalation(message.tier, message.class_, message.tenant)
             case Result() | Deadline():
                 return self._subjects.result(message.task_id)
             case Answer():

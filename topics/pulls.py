@@ -31,7 +31,7 @@ from .wire import (
 
 _log = logging.getLogger(__name__)
 
-_TICK_S = 1.0
+TICK_S = 1.0
 #: Two heartbeats and a little: silence this long means that the server has forgotten the request.
 _SILENCE_S = 2 * HEARTBEAT_S + 2
 
@@ -100,6 +100,19 @@ class JetStreamDelivery:
         return self._receipt
 
 
+async def resolved(delivery: JetStreamDelivery, message: Message, resolve: Resolve) -> bool:
+    """Whether the payload is there; one kept elsewhere is read, and handed back with its message if that fails."""
+    if message.headers is None or REFERENCE not in message.headers:
+        return True
+    try:
+        message.data = await resolve(message)
+    except MetierError as error:
+        _log.warning("%s is handed back: its payload cannot be read now: %s", message.subject, error)
+        await delivery.nak(TICK_S)
+        return False
+    return True
+
+
 class JetStreamPull:
     """Keeps as many messages asked for as the caller has room for, never more.
 
@@ -128,7 +141,7 @@ class JetStreamPull:
         """Starts listening; nothing is asked for yet."""
         self._inbox = self._connection.new_inbox()
         self._subscription = await self._connection.subscribe(self._inbox, self._on_message)
-        self._timer = self._loop.call_later(_TICK_S, self._tick)
+        self._timer = self._loop.call_later(TICK_S, self._tick)
 
     async def fetch(self, room: int) -> Sequence[Delivery]:
         """Waits for the first message, then returns what has arrived, at most `room` messages."""
@@ -186,19 +199,10 @@ class JetStreamPull:
             # A request that was given up for lost may still be served: never below zero.
             self._credit = max(0, self._credit - 1)
             delivery = JetStreamDelivery(self._connection, message)
-            if message.headers is None or REFERENCE not in message.headers or await self._resolved(delivery, message):
+            if await resolved(delivery, message, self._resolve):
                 self._arrived.append(delivery)
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
-
-    async def _resolved(self, delivery: JetStreamDelivery, message: Message) -> bool:
-        try:
-            message.data = await self._resolve(message)
-        except MetierError as error:
-            _log.warning("%s is handed back: its payload cannot be read now: %s", message.subject, error)
-            await delivery.nak(_TICK_S)
-            return False
-        return True
 
     def _on_status(self, headers: Mapping[str, str]) -> None:
         """404 and 408: a request ended. 409: it was refused or broken off. 503: there is no such consumer."""
@@ -209,7 +213,7 @@ class JetStreamPull:
         self._credit = max(0, self._credit - int(pending)) if pending else 0
         if status in ("404", "408"):
             return
-        self._pause_until = self._loop.time() + _TICK_S / 2
+        self._pause_until = self._loop.time() + TICK_S / 2
         trouble = f"{status} {headers.get(DESCRIPTION, 'no such consumer')}"
         if trouble != self._trouble:
             _log.warning("pull on %s: %s", self._next, trouble)
@@ -217,9 +221,9 @@ class JetStreamPull:
 
     def _tick(self) -> None:
         """Every second: notices that the server has forgotten what it was asked for."""
-        self._timer = self._loop.call_later(_TICK_S, self._tick)
+        self._timer = self._loop.call_later(TICK_S, self._tick)
         now = self._loop.time()
-        if now - self._ticked_at > 3 * _TICK_S:
+        if now - self._ticked_at > 3 * TICK_S:
             self._heard_at = now  # this process was busy, not the server silent
         self._ticked_at = now
         forgotten = self._connects != self._connection.connects

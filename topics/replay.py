@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 import msgspec
 
 from .bus import REPLY_TO, Received
+from .configuration import replay_config
 from .errors import Refused
 from .inbox import Inbox
 from .wire import (
@@ -24,7 +25,6 @@ from .wire import (
     Subscription,
     checked,
     parse_rfc3339,
-    replay_config,
 )
 
 Resolve = Callable[[Message], Awaitable[bytes]]

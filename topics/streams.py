@@ -7,9 +7,12 @@ from typing import Literal
 
 import msgspec
 
+from .lanes import CLASSES, LANES
 from .subjects import Subjects
 
 DAY_S = 86_400.0
+#: Tasks that may wait for the router, of all tenants, and of one tenant and class.
+TASKS_WAITING, TASKS_WAITING_PER_TENANT = 100_000, 20_000
 
 
 class Retention(StrEnum):
@@ -31,6 +34,8 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
     max_age_s: float | None = None
     max_messages: int | None = None
     max_per_subject: int | None = None
+    #: A share is added to a subject of its pattern (`lanes.py`): the tenant is its first token after the kind.
+    shares: bool = False
     #: A full stream refuses the new message instead of forgetting the oldest.
     discard_new: bool = False
     #: Messages may be held back until a time (`Publication.not_before`); not together with `discard_new`.
@@ -50,6 +55,25 @@ class Consumer(msgspec.Struct, frozen=True, kw_only=True):
     max_attempts: int = 5
     #: How many messages all replicas together may hold.
     max_in_flight: int = 1024
+    #: The actor has a consumer on the server for each lane below `subject`.
+    laned: bool = False
+    #: It is one of those: its pull requests say how urgent they are.
+    lane: bool = False
+
+    def each(self) -> tuple[Consumer, ...]:
+        """The consumers on the server: itself, or one for each lane."""
+        if not self.laned:
+            return (self,)
+        return tuple(
+            msgspec.structs.replace(
+                self,
+                name=f"{self.name}-{class_}-{share}",
+                subject=f"{self.subject}.{class_}.{share}",
+                laned=False,
+                lane=True,
+            )
+            for class_, share in LANES
+        )
 
 
 TASKS, SUBTASKS, ESCALATIONS, RESULTS = "TASKS", "SUBTASKS", "ESCALATIONS", "RESULTS"
@@ -61,10 +85,22 @@ def streams(subjects: Subjects, replicas: int = 1) -> tuple[Stream, ...]:
     s, all_ = subjects, subjects.everything
     named = subjects.stream
     return (
-        Stream(name=named(TASKS), subjects=(all_("task"),), replicas=replicas),
+        # The door: who publishes to a full one is told so at once, and what is in may be finished. One tenant alone
+        # cannot fill it.
+        Stream(
+            name=named(TASKS),
+            subjects=tuple(s.task("*", class_) for class_ in CLASSES),
+            shares=True,
+            max_messages=TASKS_WAITING,
+            max_per_subject=TASKS_WAITING_PER_TENANT,
+            discard_new=True,
+            replicas=replicas,
+        ),
+        # Without a bound: a stream that refused these would leave an accepted task without its answer. They come of
+        # accepted tasks alone, and the router takes no more of those while too many wait here (WITHIN in `router.py`).
         Stream(name=named(SUBTASKS), subjects=(all_("subtask"),), replicas=replicas),
         Stream(name=named(ESCALATIONS), subjects=(all_("escalation"),), replicas=replicas),
-        # Deadlines wait here, scheduled, and come out as results.
+        # Deadlines wait here, scheduled, and come out as results. Without a bound for the same reason.
         Stream(name=named(RESULTS), subjects=(all_("result"), all_("schedule")), schedules=True, replicas=replicas),
         # One message per subject, the first one stays: a task has exactly one answer.
         Stream(

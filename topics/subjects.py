@@ -1,7 +1,8 @@
 """Every subject Metier uses, built and parsed here alone.
 
-    task.{tenant}.{class}              subtask.{specialist}        escalation.{tier}
-    result.{task_id}                   schedule.{task_id}.{…}      usage.{specialist or tier}
+    task.{tenant}.{class}              subtask.{specialist}.{class}.{share}
+    result.{task_id}                   escalation.{tier}.{class}.{share}
+    schedule.{task_id}.{…}             usage.{specialist or tier}
     answer.{tenant}.{task_id}.{turn}   event.{tenant}.{task_id}    dead.{actor}
     control.{verb}                     ledger.{key}                ask.{tenant}.{class}
 
@@ -15,6 +16,7 @@ import re
 import msgspec
 
 from .errors import InvalidToken
+from .lanes import share
 
 TOKEN_LIMIT = 64
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -45,19 +47,31 @@ class Subjects(msgspec.Struct, frozen=True):
 
     def task(self, tenant: str, class_: str) -> str:
         """Where a client publishes a task."""
-        return f"{self.root}.task.{token(tenant, 'tenant')}.{token(class_, 'class')}"
+        return f"{self.root}.task.{tenant if tenant == '*' else token(tenant, 'tenant')}.{token(class_, 'class')}"
 
     def ask(self, tenant: str, class_: str) -> str:
         """Where a task is asked, to be replied to with its answer."""
         return f"{self.root}.ask.{token(tenant, 'tenant')}.{token(class_, 'class')}"
 
-    def subtask(self, specialist: str) -> str:
-        """What one specialist pulls from."""
+    def tasks(self) -> str:
+        """What the router pulls from: the lanes below it."""
+        return f"{self.root}.task.*"
+
+    def subtasks(self, specialist: str) -> str:
+        """What one specialist pulls from: the lanes below it."""
         return f"{self.root}.subtask.{token(specialist, 'specialist')}"
 
-    def escalation(self, tier: str) -> str:
-        """What one tier of large models pulls from."""
+    def subtask(self, specialist: str, class_: str, tenant: str) -> str:
+        """Where a specialist's work for a tenant goes."""
+        return f"{self.subtasks(specialist)}.{token(class_, 'class')}.{share(tenant)}"
+
+    def escalations(self, tier: str) -> str:
+        """What one tier of large models pulls from: the lanes below it."""
         return f"{self.root}.escalation.{token(tier, 'tier')}"
+
+    def escalation(self, tier: str, class_: str, tenant: str) -> str:
+        """Where a tier's work for a tenant goes."""
+        return f"{self.escalations(tier)}.{token(class_, 'class')}.{share(tenant)}"
 
     def result(self, task_id: str) -> str:
         """Where results of a task go."""
@@ -88,6 +102,12 @@ class Subjects(msgspec.Struct, frozen=True):
         return f"{self.root}.ledger.{key}"
 
     def parse_task(self, subject: str) -> tuple[str, str]:
-        """Tenant and class of the subject a task came on."""
-        _, _, tenant, class_ = subject.rsplit(".", 3)
+        """Tenant and class of the subject a task is stored on."""
+        tenant, class_, *_ = subject.removeprefix(f"{self.root}.task.").split(".")
         return tenant, class_
+
+    def published(self, subject: str) -> str:
+        """Where a stored message was published: a task's subject without the share that the server added."""
+        if not subject.startswith(f"{self.root}.task."):
+            return subject
+        return self.task(*self.parse_task(subject))

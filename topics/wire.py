@@ -14,7 +14,6 @@ from typing import Any, Protocol
 import msgspec
 
 from .errors import AlreadyAnswered, BusUnavailable, Busy, Conflict, MetierError, Refused, Unknown
-from .streams import Consumer, Retention, Stream
 from .subjects import Subjects
 
 MESSAGE_ID = "Nats-Msg-Id"
@@ -29,8 +28,15 @@ ACK, NAK, TERM, IN_PROGRESS = b"+ACK", b"-NAK", b"+TERM", b"+WPI"
 
 EXPIRES_S = 30
 HEARTBEAT_S = 5
+#: A request on a lane waits so long at the server, without heartbeats: there are many of them.
+STANDING_S = 15
+#: What a request is told whose next message is larger than it may bring.
+TOO_LARGE = "Message Size Exceeds MaxBytes"
+#: Pull requests on a lane are of this group; those of the lowest priority, counted from 0, are served first.
+GROUP = "lane"
+_LAST = 9
 
-_S = 1_000_000_000
+SECOND = 1_000_000_000
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
@@ -147,6 +153,13 @@ class Receipt(msgspec.Struct, frozen=True):
         # The second form has four tokens more than the first one's nine.
         return int(tokens[4] if reply.count(".") == 8 else tokens[6])
 
+    @staticmethod
+    def consumer_and_pending(reply: str) -> tuple[str, int]:
+        """Whose delivery it is, and how many more wait for that consumer."""
+        tokens = reply.split(".")
+        first = 3 if len(tokens) == 9 else 5
+        return tokens[first], int(tokens[first + 5])
+
     @classmethod
     def parse(cls, reply: str) -> Receipt:
         """Reads `$JS.ACK.<stream>.<consumer>.<delivered>.<sseq>.<cseq>.<ns>.<pending>`.
@@ -166,12 +179,31 @@ def moment(nanoseconds: int) -> dt.datetime:
 
 def nak(delay_s: float) -> bytes:
     """A refusal that asks for another delivery after the delay."""
-    return NAK + b' {"delay": %d}' % (delay_s * _S) if delay_s > 0 else NAK
+    return NAK + b' {"delay": %d}' % (delay_s * SECOND) if delay_s > 0 else NAK
 
 
 def next_request(batch: int) -> bytes:
     """Asks a consumer for `batch` messages; it says so when it has had none for EXPIRES_S, and lives in between."""
-    return b'{"batch":%d,"expires":%d,"idle_heartbeat":%d}' % (batch, EXPIRES_S * _S, HEARTBEAT_S * _S)
+    return b'{"batch":%d,"expires":%d,"idle_heartbeat":%d}' % (batch, EXPIRES_S * SECOND, HEARTBEAT_S * SECOND)
+
+
+def at_once_request(batch: int) -> bytes:
+    """Asks a lane for `batch` messages; it says at once when there are fewer."""
+    return b'{"group":"%b","batch":%d,"no_wait":true}' % (GROUP.encode(), batch)
+
+
+def standing_request(batch: int) -> bytes:
+    """Asks a lane for `batch` messages, as they come; it says when it has waited for STANDING_S."""
+    return b'{"group":"%b","batch":%d,"expires":%d}' % (GROUP.encode(), batch, STANDING_S * SECOND)
+
+
+def knock_request() -> bytes:
+    """Asks a lane for one message of one byte, after everyone else: it says TOO_LARGE when one waits."""
+    return b'{"group":"%b","priority":%d,"batch":1,"max_bytes":1,"expires":%d}' % (
+        GROUP.encode(),
+        _LAST,
+        STANDING_S * SECOND,
+    )
 
 
 def scheduled(subjects: Subjects, target: str, message_id: str, at: dt.datetime) -> tuple[str, dict[str, str]]:
@@ -205,7 +237,7 @@ def refusal(fault: Fault, subjects: Subjects, subject: str, headers: Mapping[str
     if fault.err_code == 10077:
         if subject.startswith(f"{subjects.root}.answer."):
             return AlreadyAnswered(subject=subject, reason=fault.description)
-        return Busy(stream=f"of {subject}", reason=fault.description)
+        return Busy(reason=f"the stream of {subject} is full: {fault.description}")
     return Refused(reason=f"{subject}: {fault.description} ({fault.err_code})")
 
 
@@ -223,72 +255,3 @@ def checked(fault: Fault | None, what: str, url: str) -> None:
     if unavailable(fault):
         raise BusUnavailable(url=url, reason=f"{what}: {fault.description}")
     raise Refused(reason=f"{what}: {fault.description} ({fault.err_code})")
-
-
-def stream_config(stream: Stream) -> dict[str, Any]:
-    """A stream as the server is told."""
-    return {
-        "name": stream.name,
-        "subjects": stream.subjects,
-        "retention": "workqueue" if stream.retention is Retention.WORK else "limits",
-        "storage": stream.storage,
-        "discard": "new" if stream.discard_new else "old",
-        "discard_new_per_subject": stream.discard_new and stream.max_per_subject is not None,
-        "max_age": round((stream.max_age_s or 0) * _S),
-        "max_msgs": stream.max_messages or -1,
-        "max_msgs_per_subject": stream.max_per_subject or -1,
-        "max_bytes": -1,
-        "num_replicas": stream.replicas,
-        "duplicate_window": round(min(120.0, stream.max_age_s or 120.0) * _S),
-        "allow_direct": True,
-        "allow_msg_schedules": stream.schedules,
-    }
-
-
-def bucket_config(bucket: str, max_age_s: float, replicas: int) -> dict[str, Any]:
-    """The stream beneath an object store."""
-    return {
-        "name": f"OBJ_{bucket}",
-        "subjects": (f"$O.{bucket}.C.>", f"$O.{bucket}.M.>"),
-        "retention": "limits",
-        "storage": "file",
-        "discard": "new",
-        "max_age": round(max_age_s * _S),
-        "num_replicas": replicas,
-        "allow_direct": True,
-        "allow_rollup_hdrs": True,
-    }
-
-
-def consumer_config(consumer: Consumer) -> dict[str, Any]:
-    """A durable pull consumer as the server is told."""
-    return {
-        "name": consumer.name,
-        "durable_name": consumer.name,
-        "filter_subject": consumer.subject,
-        "ack_policy": "explicit",
-        "ack_wait": round(consumer.ack_wait_s * _S),
-        # Without a limit: past the server's own, a work queue would keep the message and deliver it to nobody.
-        "max_deliver": -1,
-        "max_ack_pending": consumer.max_in_flight,
-        "deliver_policy": "all",
-        "replay_policy": "instant",
-    }
-
-
-def replay_config(subject: str, inbox: str, after: int) -> dict[str, Any]:
-    """A short-lived consumer that pushes everything after a sequence, in order, unacknowledged."""
-    start: dict[str, Any] = {"deliver_policy": "all"}
-    if after:
-        start = {"deliver_policy": "by_start_sequence", "opt_start_seq": after + 1}
-    return start | {
-        "filter_subject": subject,
-        "deliver_subject": inbox,
-        "ack_policy": "none",
-        "max_deliver": 1,
-        "replay_policy": "instant",
-        "idle_heartbeat": HEARTBEAT_S * _S,
-        "inactive_threshold": 30 * _S,
-        "mem_storage": True,
-        "num_replicas": 1,
-    }

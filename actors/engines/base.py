@@ -98,6 +98,8 @@ class Routing(msgspec.Struct, frozen=True, kw_only=True):
     specialists: dict[str, float]
     #: Probability that the request is open, complex or not for this team.
     open: float
+    #: Probability that the request says what is nobody else's business; 0 where the model does not tell.
+    private: float = 0.0
     model: str
     tokens: int
     seconds: float

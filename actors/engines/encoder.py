@@ -4,7 +4,8 @@ Without trained heads it goes by example (`nearest.py`), and so it does for spec
 heads lie in a directory of their own:
 
     heads.json           what the heads are (`Heads`)
-    heads.safetensors    specialists.weight [L, H], specialists.bias [L], open.weight [1, H], open.bias [1]
+    heads.safetensors    specialists.weight [L, H], specialists.bias [L], open.weight [1, H], open.bias [1],
+                         private.weight [1, H], private.bias [1]; the last two may be absent
     adapter/             a PEFT LoRA of the encoder, merged into it at load; may be absent
 
 A logit is `(weight · embedding * scale + bias) / temperature`. The embedding is the mean over word pieces of the last
@@ -129,6 +130,16 @@ class Linear:
         self.about = about
         self.labels = about.labels
         self._weights = weights
+
+    def private(self, embeddings: torch.Tensor) -> list[float]:
+        """Of texts `[B, H]`: the probability of being private `[B]`; 0 if that was not learned."""
+        import torch
+
+        if "private.weight" not in self._weights:
+            return [0.0] * len(embeddings)
+        weight, bias = self._weights["private.weight"], self._weights["private.bias"]
+        logits = torch.nn.functional.linear(embeddings.float() * self.about.scale, weight, bias)
+        return torch.sigmoid(logits).squeeze(-1).tolist()
 
     def score(self, embeddings: torch.Tensor) -> tuple[list[list[float]], list[float]]:
         """Of texts `[B, H]`: the probability of each label `[B, L]`, and of being open `[B]`."""
@@ -257,7 +268,9 @@ class RouterEncoder:
         assert heads is not None
         inputs, labels = self._pieces(texts), list(heads.labels)
         with torch.inference_mode():
-            needed, is_open = heads.score(embed(self._model, inputs))
+            embeddings = embed(self._model, inputs)
+            needed, is_open = heads.score(embeddings)
+            private = heads.private(embeddings) if isinstance(heads, Linear) else [0.0] * len(texts)
             if self._added:
                 plain, nearest = self._added
                 added, _ = nearest.score(embed(plain, inputs))
@@ -271,9 +284,10 @@ class RouterEncoder:
             Routing(
                 specialists=dict(zip(labels, row, strict=True)),
                 open=open_row,
+                private=private_row,
                 model=self.model,
                 tokens=count,
                 seconds=seconds,
             )
-            for row, open_row, count in zip(needed, is_open, tokens, strict=True)
+            for row, open_row, private_row, count in zip(needed, is_open, private, tokens, strict=True)
         ]

@@ -142,7 +142,9 @@ def train(model: Any, plan: Sequence[Pack], recipe: Recipe, out: Path, identity:
 def adapt(base: Path, recipe: Recipe, start: Path | None = None) -> Any:
     """The base model with a fresh adapter, or one to go on with."""
     torch.manual_seed(recipe.seed)
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=chosen(recipe.dtype))
+    device = torch.get_default_device()
+    with torch.device("cpu"):
+        model = AutoModelForCausalLM.from_pretrained(base, dtype=chosen(recipe.dtype, device.type)).to(device)
     with as_peft_reads():
         if start is not None:
             return PeftModel.from_pretrained(model, start, is_trainable=True)

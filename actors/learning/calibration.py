@@ -22,14 +22,17 @@ import msgspec
 from ..engines.calibration import NAME, Calibration, shifted
 from ..tools.base import Tool
 from . import card, manifest, spoken, trained
-from .evaluation import calls
-from .evaluation.calls import Answer, Case
+from .evaluation import calls, cases
+from .evaluation.calls import Answer
+from .evaluation.cases import Case
 from .examples import Phrasebook, generate
 from .lessons import WEIGHTS
+from .sets import functions
 
 #: The tools of a team's specialists that have an adapter, by name.
 ToolsOf = Callable[[Path, Path], Mapping[str, Sequence[Tool]]]
 
+_PARTS = {"sgd/dev": "dev"}
 _TODAY = dt.date(2026, 1, 1)
 #: Points a line is drawn with at most.
 _POINTS = 24
@@ -94,7 +97,7 @@ def written(team: Path, tools: Mapping[str, Sequence[Tool]], count: int, seed: i
     kept = [each for each in spoken.read(team / "training") if each.split == "dev"]
     made = [spoken.of(example) for example in generate(book, count, "dev", seed, WEIGHTS)]
     requests = [each for each in (*kept, *made) if each.calls and each.calls.keys() <= tools.keys()]
-    return calls.by_hand(requests, tools, _TODAY)[:count]
+    return cases.by_hand(requests, tools, _TODAY)[:count]
 
 
 async def answered(base: Path | None, adapter: Path, cases: Sequence[Case]) -> list[Answer]:
@@ -112,25 +115,28 @@ def main(arguments: Sequence[str] | None = None, tools: ToolsOf | None = None) -
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--adapter", type=Path, required=True, help="its folder")
     parser.add_argument("--team", type=Path, help="the team's folder: its own calls")
-    parser.add_argument("--data", type=Path, help="the folder of public sets: turns of `sgd`, part dev")
+    parser.add_argument("--data", type=Path, help="the folder of public sets: turns of `sgd` that were not learned")
     parser.add_argument("--base-directory", type=Path, help="where the base lies, if it was not pulled")
     parser.add_argument("--count", type=int, default=300, help="answers")
     parser.add_argument("--seed", type=int, default=7)
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
     about = manifest.read(options.adapter)
-    cases: list[Case] = []
+    asked: list[Case] = []
     if options.team:
         if tools is None:
             parser.error("a team's tools are known to `metier train calibration`")
-        cases += written(options.team, tools(options.team, options.adapter), options.count, options.seed)
+        asked += written(options.team, tools(options.team, options.adapter), options.count, options.seed)
     if options.data:
-        cases += calls.dialogues(options.data / "sgd", options.count, options.seed, {"sgd/dev": "dev"})
-    random.Random(options.seed).shuffle(cases)
-    found = asyncio.run(answered(options.base_directory, options.adapter, cases))
-    right = [case.right(answer.call) for case, answer in zip(cases, found, strict=True)]
+        asked += cases.dialogues(options.data / "sgd", options.count, options.seed, _PARTS)
+    if (options.adapter / "training" / functions.NAME).exists():
+        own = functions.read(options.adapter / "training")
+        asked += cases.kept([each for each in own if each.split == "dev"])
+    random.Random(options.seed).shuffle(asked)
+    found = asyncio.run(answered(options.base_directory, options.adapter, asked))
+    right = [case.right(answer.call) for case, answer in zip(asked, found, strict=True)]
     joint = [answer.joint for answer in found]
-    line = fit(joint, right, ", ".join(sorted({case.data for case in cases})))
+    line = fit(joint, right, ", ".join(sorted({case.data for case in asked})))
     if options.team and trained.is_pointer(options.adapter):
         called = [answer.call[0] if answer.call else "" for answer in found]
         line = msgspec.structs.replace(line, shifts=shifts(line, called, joint, right))

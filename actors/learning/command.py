@@ -29,6 +29,7 @@ def parser(about: str | None, base: str) -> argparse.ArgumentParser:
     made.add_argument("--base-directory", type=Path, help="where it lies, if not among the models that were pulled")
     made.add_argument("--out", type=Path, required=True, help="a run that was broken off here goes on")
     made.add_argument("--threads", type=int, default=0, help="of torch; one is best on a busy machine")
+    made.add_argument("--device", default="auto", help="cpu or cuda; without it, cuda where there is one")
     made.add_argument("--recipe", default="{}", help="settings that differ from the usual ones, as JSON")
     return made
 
@@ -66,11 +67,14 @@ def _given(options: Any, recipe: Any) -> tuple[list[Lesson], Data]:
 
 
 def begun(made: argparse.ArgumentParser, arguments: Sequence[str] | None) -> Any:
-    """The options as given, with the base's directory found; progress goes to the log."""
+    """The options as given, with the base's directory found; progress goes to the log, tensors to the device."""
     options = made.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
     if options.threads:
         torch.set_num_threads(options.threads)
+    if options.device == "auto":
+        options.device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.set_default_device(options.device)
     options.base_directory = options.base_directory or find(parse(options.base))
     return options
 
@@ -92,5 +96,5 @@ def again(what: str, options: Any) -> str:
 
 
 #: Options that say where something lies on one machine.
-_PLACES = ("base_directory", "data", "out")
+_PLACES = ("base_directory", "data", "device", "out")
 _DATA = {"intents": "DIR/routing", "adapter": "DIR/sgd", "pointer": "DIR/sgd"}

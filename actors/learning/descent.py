@@ -116,7 +116,8 @@ class _Kept:
             for weight, value in zip(weights, state["weights"], strict=True):
                 weight.copy_(value)
         optimizer.load_state_dict(state["optimizer"])
-        torch.set_rng_state(state["random"])
+        torch.set_rng_state(state["random"].cpu())
+        torch.cuda.set_rng_state_all([each.cpu() for each in state["random.cuda"]])
         losses: list[float] = state["losses"]
         _log.info("going on after step %d", len(losses))
         return losses
@@ -128,6 +129,7 @@ class _Kept:
             "weights": [weight.detach() for weight in weights],
             "optimizer": optimizer.state_dict(),
             "random": torch.get_rng_state(),
+            "random.cuda": torch.cuda.get_rng_state_all(),
             "losses": list(losses),
         }
         self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -45,6 +45,10 @@ class Example(msgspec.Struct, frozen=True, kw_only=True):
     labels: tuple[str, ...]
     #: Whether the request is open or not for this team; it then needs no specialist.
     open: bool = False
+    #: Whether that is known of it.
+    routed: bool = True
+    #: Whether it says what is nobody else's business; None where nobody judged that.
+    private: bool | None = None
     calls: dict[str, Call] = {}
     language: str = ""
     #: Which group of sentences, or which data set, it is from.

@@ -57,12 +57,24 @@ class Router(torch.nn.Module):
         self.tuning = tuning
         self.specialists = torch.nn.Linear(size, len(labels))
         self.open = torch.nn.Linear(size, 1)
+        self.private = torch.nn.Linear(size, 1)
 
     def forward(self, texts: Sequence[str]) -> torch.Tensor:
         """The scores of texts."""
-        inputs = tokenize(self.tokenizer, texts, self.tuning.prefix)
-        embedding = embed(self.encoder, inputs).float() * self.tuning.scale
-        return torch.cat([self.specialists(embedding), self.open(embedding)], dim=-1)
+        return self.judge(self.embed(texts))
+
+    def embed(self, texts: Sequence[str]) -> torch.Tensor:
+        """The embeddings of texts `[batch, H]`, of length one."""
+        return embed(self.encoder, tokenize(self.tokenizer, texts, self.tuning.prefix)).float()
+
+    def confide(self, embeddings: torch.Tensor) -> torch.Tensor:
+        """How private the texts of embeddings are, logits `[batch]`."""
+        return self.private(embeddings * self.tuning.scale).squeeze(-1)
+
+    def judge(self, embeddings: torch.Tensor) -> torch.Tensor:
+        """The scores of embeddings."""
+        scaled = embeddings * self.tuning.scale
+        return torch.cat([self.specialists(scaled), self.open(scaled)], dim=-1)
 
 
 def adapt(base: Path, labels: Sequence[str], tuning: Tuning) -> Router:
@@ -71,16 +83,17 @@ def adapt(base: Path, labels: Sequence[str], tuning: Tuning) -> Router:
 
 
 def adapted(base: Path, tuning: Tuning) -> Any:
-    """The base encoder, as many layers as are run, with a fresh adapter."""
+    """The base encoder, as many layers as are run, with a fresh adapter, on torch's default device."""
     torch.manual_seed(tuning.seed)
-    encoder = BertModel.from_pretrained(
-        base,
-        add_pooling_layer=False,
-        dtype=getattr(torch, tuning.dtype),
-        attention_probs_dropout_prob=tuning.dropout,
-        hidden_dropout_prob=tuning.dropout,
-    )
-    encoder = shortened(encoder, tuning.layers)
+    with torch.device("cpu"):
+        encoder = BertModel.from_pretrained(
+            base,
+            add_pooling_layer=False,
+            dtype=getattr(torch, tuning.dtype),
+            attention_probs_dropout_prob=tuning.dropout,
+            hidden_dropout_prob=tuning.dropout,
+        )
+    encoder = shortened(encoder, tuning.layers).to(torch.get_default_device())
     lora = LoraConfig(r=tuning.rank, lora_alpha=tuning.alpha, target_modules=list(tuning.targets))
     with as_peft_reads():
         return get_peft_model(encoder, lora)
@@ -107,25 +120,26 @@ def batches(items: Sequence[Item], size: int, seed: str, length: Callable[[Item]
 
 def train(
     router: Router,
-    examples: Sequence[Example],
-    loss: Callable[[torch.Tensor, Sequence[Example]], torch.Tensor],
+    items: Sequence[Item],
+    length: Callable[[Item], int],
+    loss: Callable[[Sequence[Item]], torch.Tensor],
     out: Path,
     identity: object,
 ) -> int:
-    """Tunes encoder and heads to a loss of scores and examples; returns the number of steps. Raises InvalidInput."""
+    """Tunes encoder and heads to the loss of batches; returns the number of steps. Raises InvalidInput."""
     tuning = router.tuning
-    heads = [*router.specialists.parameters(), *router.open.parameters()]
+    heads = [*router.specialists.parameters(), *router.open.parameters(), *router.private.parameters()]
     inner = [weight for weight in router.encoder.parameters() if weight.requires_grad]
     plan = [
         batch
         for epoch in range(tuning.epochs)
-        for batch in batches(examples, tuning.batch, f"{tuning.seed}/{epoch}", lambda example: len(example.text))
+        for batch in batches(items, tuning.batch, f"{tuning.seed}/{epoch}", length)
     ]
     router.train()
     descent.descend(
         [descent.Group(inner, tuning.learning_rate), descent.Group(heads, tuning.head_rate)],
         plan,
-        lambda batch: loss(router([example.text for example in batch]), batch),
+        loss,
         descent.Course(warmup=tuning.warmup, decay=0.01, told=50, kept=200),
         out,
         identity,
@@ -153,12 +167,14 @@ def centre(router: Router, thresholds: Mapping[str, float], dev: Scores) -> None
         router.open.bias.sub_(shifts[-1:] * dev.open_temperature)
 
 
-def write(router: Router, out: Path, base: str, heads: Heads) -> None:
-    """Writes adapter and heads as `RouterEncoder` reads them."""
+def write(router: Router, out: Path, base: str, heads: Heads, private: bool = False) -> None:
+    """Writes adapter and heads as `RouterEncoder` reads them, that of what is private if it was learned."""
     out.mkdir(parents=True, exist_ok=True)
     save(router.encoder, base, out / "adapter")
     weights = {"specialists.weight": router.specialists.weight, "specialists.bias": router.specialists.bias}
     if heads.kind == "several":
         weights |= {"open.weight": router.open.weight, "open.bias": router.open.bias}
+    if private:
+        weights |= {"private.weight": router.private.weight, "private.bias": router.private.bias}
     save_file({name: weight.detach().contiguous() for name, weight in weights.items()}, out / "heads.safetensors")
     (out / "heads.json").write_bytes(msgspec.json.format(msgspec.json.encode(heads)) + b"\n")

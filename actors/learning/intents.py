@@ -42,10 +42,10 @@ class Recipe(Tuning, frozen=True, kw_only=True):
     kept: float = 0.96
 
 
-def loss(labels: Sequence[str], recipe: Recipe, scores: torch.Tensor, batch: Sequence[Example]) -> torch.Tensor:
+def loss(router: heads.Router, recipe: Recipe, batch: Sequence[Example]) -> torch.Tensor:
     """Cross entropy of what is known, and how far the rest is from leaving all labels equally likely."""
-    places = {name: at for at, name in enumerate(labels)}
-    logits = scores[:, :-1]
+    places = {name: at for at, name in enumerate(router.labels)}
+    logits = router([example.text for example in batch])[:, :-1]
     known = torch.tensor([not example.open for example in batch])
     total = torch.zeros(())
     if known.any():
@@ -89,7 +89,8 @@ def run(folder: Path, base: str, directory: Path, out: Path, recipe: Recipe, tol
     described = [manifest.data(f"{folder.name}, train", train, "CC BY 3.0")]
     router = heads.adapt(directory, labels, recipe)
     begun = time.monotonic()
-    steps = heads.train(router, examples, partial(loss, labels, recipe), out, (base, recipe, described))
+    learned = partial(loss, router, recipe)
+    steps = heads.train(router, examples, lambda each: len(each.text), learned, out, (base, recipe, described))
     temperature, energy, slope = fitted(router, val, recipe)
     about = Heads(
         labels=labels,

@@ -63,7 +63,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
             seed=recipe.seed,
             recipe=msgspec.to_builtins(recipe),
             seconds=round(time.monotonic() - begun, 1),
-            device=f"cpu, {torch.get_num_threads()} threads",
+            device=device(),
             versions=versions(),
             trained=dt.datetime.now(dt.UTC).replace(microsecond=0),
             **known,
@@ -89,6 +89,13 @@ def data(name: str, examples: Iterable[Any], licence: str) -> Data:
     lines = [msgspec.json.encode(example) for example in examples]
     digest = hashlib.sha256(b"\n".join(lines)).hexdigest()
     return Data(name=name, examples=len(lines), sha256=digest, licence=licence)
+
+
+def device() -> str:
+    """Where tensors are made, for people."""
+    if torch.get_default_device().type == "cuda":
+        return torch.cuda.get_device_name()
+    return f"cpu, {torch.get_num_threads()} threads"
 
 
 def versions() -> dict[str, str]:

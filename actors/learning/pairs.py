@@ -5,7 +5,7 @@ A team has those it learns from in `training/compounds.yaml`, and those it is te
 
 from __future__ import annotations
 
-import hashlib
+import random
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,11 +13,13 @@ import msgspec
 
 from . import files
 from .examples import Example
-from .phrases import Split
+from .phrases import Split, split_of
 
 NAME = "compounds.yaml"
 #: Of the pairs to learn from, those for choosing.
 _DEV = 0.1
+
+_JOINTS = (" ", " ", "\n", " - ")
 
 #: The specialists a request needs; None for an open one.
 Plan = frozenset[str] | None
@@ -48,8 +50,7 @@ class Pair(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def split(self) -> Split:
         """Where it belongs, by the hash of its English, so that more pairs move none of the others."""
-        place = int.from_bytes(hashlib.sha256(self.en.encode()).digest()[:4]) / 2**32
-        return "dev" if place < _DEV else "train"
+        return split_of(self.en, _DEV)
 
 
 def read(folder: Path) -> list[Pair]:
@@ -60,3 +61,16 @@ def read(folder: Path) -> list[Pair]:
 def examples(pairs: Sequence[Pair], split: Split) -> list[Example]:
     """Those of a split, in both languages."""
     return [example for pair in pairs if pair.split == split for example in pair.examples]
+
+
+def joined(pairs: Sequence[Pair], split: Split, count: int, seed: int) -> list[Pair]:
+    """Requests made of two of a split that need one or two specialists each."""
+    rng = random.Random(f"{seed}/joined/{split}")
+    parts = [pair for pair in pairs if pair.split == split and 0 < len(pair.specialists) < 3]
+    made: list[Pair] = []
+    while len(made) < count and len(parts) > 1:
+        first, second = rng.sample(parts, 2)
+        needed = tuple(dict.fromkeys(first.specialists + second.specialists))
+        joint = rng.choice(_JOINTS)
+        made.append(Pair(first.en + joint + second.en, first.fr + joint + second.fr, needed))
+    return made

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
 from ..engines import reading
-from ..engines.pointing import Pointer
+from ..engines.pointing import Pointer, Scores
 from ..engines.reading import Place, Reading
 from . import card, command, descent, manifest
 from .adapter import save
@@ -78,22 +78,38 @@ def aim(lesson: Lesson) -> Aim:
 def loss(pointer: Pointer, batch: Sequence[Aim]) -> torch.Tensor:
     """Cross entropy of the tools, and of where values begin and end, whichever of their places that is; each part of a
     list has its share."""
-    tools, ends = list[torch.Tensor](), list[torch.Tensor]()
+    tools, ends, shares = list[torch.Tensor](), list[torch.Tensor](), list[float]()
     for each, scores in zip(batch, pointer([each.reading for each in batch]), strict=True):
         tools.append(-scores.tools[each.tool])
-        for at, parts in each.values.items():
-            row = scores.ends[scores.first(each.reading.tools[each.tool]) + at]
-            found = [[pair for place in places if (pair := scores.tokens(place))] for places in parts]
-            found = [pairs for pairs in found if pairs]
-            for side in (0, 1) if found else ():
-                chances = [row[side, sorted({pair[side] for pair in pairs})].logsumexp(0) for pairs in found]
-                ends.append(-torch.stack(chances).mean())
-    return torch.stack(tools).mean() + (torch.stack(ends).mean() if ends else 0)
+        sought = [part for at, parts in each.values.items() for part in _sought(scores, each, at, parts)]
+        if sought:
+            right = torch.zeros(len(sought), *scores.ends.shape[1:], dtype=torch.bool, device="cpu")
+            for place, (_, _, pairs) in enumerate(sought):
+                for first, last in pairs:
+                    right[place, 0, first] = right[place, 1, last] = True
+            rows = scores.ends[torch.tensor([row for row, _, _ in sought])]
+            ends.append(rows.masked_fill(~right.to(rows.device), float("-inf")).logsumexp(-1).mean(-1))
+            shares += [share for _, share, _ in sought]
+    found = torch.stack(tools).mean()
+    if ends:
+        weights = torch.tensor(shares)
+        found = found - (torch.cat(ends) * weights).sum() / weights.sum()
+    return found
+
+
+def _sought(
+    scores: Scores, aim: Aim, at: int, parts: Sequence[Sequence[Place]]
+) -> list[tuple[int, float, list[tuple[int, int]]]]:
+    """Of each part of an argument's value: the argument's row, the part's share, and where it may begin and end."""
+    row = scores.first(aim.reading.tools[aim.tool]) + at
+    found = [[pair for place in places if (pair := scores.tokens(place))] for places in parts]
+    found = [pairs for pairs in found if pairs]
+    return [(row, 1 / len(found), pairs) for pairs in found]
 
 
 def adapt(base: Path, recipe: Recipe, start: Path | None = None) -> Pointer:
     """The base encoder with a fresh adapter and fresh heads, or with those of an earlier run."""
-    pointer = Pointer(adapted(base, recipe), AutoTokenizer.from_pretrained(base))
+    pointer = Pointer(adapted(base, recipe), AutoTokenizer.from_pretrained(base)).to(torch.get_default_device())
     if start is not None:
         weights = load_file(start / "adapter" / "adapter_model.safetensors")
         set_peft_model_state_dict(pointer.encoder, weights)

@@ -8,21 +8,24 @@ Several specialists may be needed at once, so each has a logistic score of its o
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import random
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
+import torch
 from torch.nn import functional
 
 from ..engines.encoder import Heads
 from ..engines.sources import parse
-from . import card, command, heads, manifest, pairs
+from . import card, command, heads, manifest, pairs, private
 from .asks import Asks
 from .examples import OPEN, Example, Phrasebook, generate, public
 from .heads import Tuning
-from .scores import fit_temperature, fit_thresholds, metrics
+from .scores import f1, fit_temperature, fit_thresholds, metrics
 from .sets import dialogues, sgd
 
 #: Of the requests: for one specialist, for two, whole trips, open ones.
@@ -60,6 +63,12 @@ class Recipe(Tuning, frozen=True, kw_only=True):
     asks: int = 5_000
     #: How often the team's requests written by hand are seen in each epoch, where it has any; 0 leaves them aside.
     pairs: int = 1
+    #: Requests joined of two of those, the same two in each language.
+    joined: int = 0
+    #: What it counts that the same request has other embeddings in other languages.
+    alike: float = 0.0
+    #: How often those that are private or not are seen in each epoch, where the team has any.
+    private: int = 1
     #: Of CLINC150, and of what people say first in the Schema-Guided Dialogue set for each specialist, where they are
     #: at hand.
     public: int = 2_200
@@ -70,11 +79,18 @@ class Recipe(Tuning, frozen=True, kw_only=True):
     held_out: int = 800
 
 
+#: The same request, in one language or in several.
+Request = Sequence[Example]
+
+
 class Sets(msgspec.Struct, frozen=True, kw_only=True):
     """What is learned from, tuned on and tested on."""
 
-    train: list[Example]
+    #: Each request in the languages it is known in.
+    train: list[Request]
     dev: list[Example]
+    #: Requests that are private or not, for choosing.
+    confided: list[Example]
     tests: dict[str, list[Example]]
     described: list[manifest.Data]
 
@@ -86,8 +102,12 @@ def sets(team: Path, book: Phrasebook, recipe: Recipe, folder: Path | None) -> S
     if folder is not None:
         asks = asks.with_english(sgd.asks(folder / "sgd", DOMAINS, recipe.said, seed))
     written = pairs.read(team / "training") if recipe.pairs else []
-    own = generate(book, recipe.requests, "train", seed, WEIGHTS) + asks.requests(recipe.asks, "train", seed)
-    own += pairs.examples(written, "train") * recipe.pairs
+    alone = generate(book, recipe.requests, "train", seed, WEIGHTS) + asks.requests(recipe.asks, "train", seed)
+    both = [pair.examples for pair in written if pair.split == "train"] * recipe.pairs
+    both += [pair.examples for pair in pairs.joined(written, "train", recipe.joined, seed)]
+    confided = private.read(team / "training") if recipe.private else []
+    both += [each.examples for each in confided if each.split == "train"] * recipe.private
+    own = [*alone, *(example for each in both for example in each)]
     dev = generate(book, recipe.held_out, "dev", seed, WEIGHTS) + asks.requests(recipe.held_out, "dev", seed)
     dev += pairs.examples(written, "dev") * 4
     test = generate(book, recipe.held_out, "test", seed, WEIGHTS)
@@ -95,19 +115,24 @@ def sets(team: Path, book: Phrasebook, recipe: Recipe, folder: Path | None) -> S
     for example in pairs.examples(written, "dev"):
         tests.setdefault(f"dev.{example.language}", []).append(example)
     described = [manifest.data(f"{team.name}/training", own, "Apache-2.0")]
-    learned = own
     if folder is not None and recipe.dialogues:
         more = _dialogues(folder / "multi_sgd", recipe.dialogues, seed)
         described.append(manifest.data("Schema-Guided Dialogue train, over several services", more, "CC BY-SA 4.0"))
-        learned = learned + more
+        alone += more
     if folder is not None:
         routing = folder / "routing"
         extra = _sample(routing / "train.jsonl", recipe.public, seed)
         described.append(manifest.data("CLINC150 train, sampled", extra, "CC BY 3.0"))
-        learned = learned + extra
+        alone += extra
         dev = dev + _sample(routing / "val.jsonl", recipe.held_out // 2, seed)
         tests["clinc150"] = _sample(routing / "test.jsonl", recipe.held_out, seed)
-    return Sets(train=learned, dev=dev, tests=tests, described=described)
+    return Sets(
+        train=[*both, *([each] for each in alone)],
+        dev=dev,
+        confided=[example for each in confided if each.split == "dev" for example in each.examples],
+        tests=tests,
+        described=described,
+    )
 
 
 def _dialogues(folder: Path, count: int, seed: int) -> list[Example]:
@@ -128,6 +153,32 @@ def _sample(path: Path, count: int, seed: int) -> list[Example]:
     return rng.sample(served, few) + rng.sample(others, min(len(others), count - few))
 
 
+def loss(router: heads.Router, alike: float, batch: Sequence[Request]) -> torch.Tensor:
+    """Cross entropy of each specialist by itself, of being open, and of being private; and how far a request is from
+    itself in another language: one minus the cosine, of weight `alike`."""
+    examples = [example for request in batch for example in request]
+    embeddings = router.embed([example.text for example in examples])
+    found = torch.zeros(())
+    if routed := [place for place, example in enumerate(examples) if example.routed]:
+        truth = heads.targets([examples[place] for place in routed], router.labels)
+        scores = router.judge(embeddings[torch.tensor(routed)])
+        found = found + functional.binary_cross_entropy_with_logits(scores, truth)
+    if judged := [place for place, example in enumerate(examples) if example.private is not None]:
+        secret = torch.tensor([float(bool(examples[place].private)) for place in judged])
+        scores = router.confide(embeddings[torch.tensor(judged)])
+        found = found + functional.binary_cross_entropy_with_logits(scores, secret) / len(router.labels)
+    if alike and (firsts := [place for place, request in _starts(batch) if len(request) == 2]):
+        first = torch.tensor(firsts)
+        found = found + alike * (1 - (embeddings[first] * embeddings[first + 1]).sum(-1)).mean()
+    return found
+
+
+def _starts(batch: Sequence[Request]) -> list[tuple[int, Request]]:
+    """Each request, and the place of its first language among the languages of all."""
+    sizes = itertools.accumulate((len(request) for request in batch), initial=0)
+    return list(zip(sizes, batch, strict=False))
+
+
 def run(
     team: Path, base: str, directory: Path, out: Path, recipe: Recipe, folder: Path | None = None, told: str = ""
 ) -> None:
@@ -140,12 +191,14 @@ def run(
     steps = heads.train(
         router,
         made.train,
-        lambda scores, batch: functional.binary_cross_entropy_with_logits(scores, heads.targets(batch, labels)),
+        lambda request: len(request[0].text),
+        partial(loss, router, recipe.alike),
         out,
         (base, recipe, made.described),
     )
     about = _fitted(router, made.dev, base)
-    heads.write(router, out, base, about)
+    secret = confiding(router, made.confided)
+    heads.write(router, out, base, about, private=bool(made.confided))
     found = {name: heads.score(router, examples) for name, examples in made.tests.items()}
     card.finish(
         out,
@@ -155,8 +208,25 @@ def run(
         command=told,
         data=made.described,
         steps=steps,
-        metrics={key: value for name, each in found.items() for key, value in metrics(each, about, name).items()},
+        metrics={key: value for name, each in found.items() for key, value in metrics(each, about, name).items()}
+        | secret,
     )
+
+
+def confiding(router: heads.Router, dev: Sequence[Example]) -> dict[str, float]:
+    """Moves the bias of what is private so that one half is the line with the best F1 on dev; returns its figures."""
+    if not dev:
+        return {}
+    router.eval()
+    with torch.inference_mode():
+        logits = torch.cat([router.confide(router.embed([each.text])) for each in dev])
+    truth = torch.tensor([bool(each.private) for each in dev])
+    line = max(logits.tolist(), key=lambda value: f1(logits >= value, truth))
+    # Between the least that is private and the next below it.
+    line = (line + max((each for each in logits.tolist() if each < line), default=line)) / 2
+    with torch.no_grad():
+        router.private.bias.sub_(line)
+    return {"dev.private.requests": float(len(dev)), "dev.private.f1": round(f1(logits >= line, truth), 4)}
 
 
 def _fitted(router: heads.Router, dev: Sequence[Example], base: str) -> Heads:

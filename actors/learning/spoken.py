@@ -5,7 +5,6 @@ A team has those it learns from in `training/calls.yaml`, and those it is tested
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from metier.topics.errors import InvalidTeam
 from ..tools.base import spans
 from . import files
 from .examples import Call, Example, Team
-from .phrases import Split
+from .phrases import Split, split_of
 
 NAME = "calls.yaml"
 
@@ -38,8 +37,7 @@ class Spoken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def split(self) -> Split:
         """Where one that is learned from belongs, by its hash: those for choosing are kept from training."""
-        place = int.from_bytes(hashlib.sha256(self.text.encode()).digest()[:4]) / 2**32
-        return "dev" if place < _DEV else "train"
+        return split_of(self.text, _DEV)
 
     def accepted(self, name: str) -> dict[str, list[str]]:
         """The values that are right for one specialist, by argument."""

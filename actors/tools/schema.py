@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from metier.topics.errors import InvalidTeam
@@ -39,7 +39,14 @@ class Described:
         self.name = name
         self.properties: dict[str, Any] = {key: _sole(kind) for key, kind in whole.get("properties", {}).items()}
         self.required: Collection[str] = frozenset(whole.get("required", ()))
+        self._description = description
         self._brief = _signature(name, self.properties, self.required) + _summary(description)
+
+    def only(self, names: Sequence[str]) -> Described:
+        """The same tool with some of its arguments, in their order."""
+        kept = {name: self.properties[name] for name in names}
+        schema = {"type": "object", "properties": kept, "required": [name for name in names if name in self.required]}
+        return Described(self.name, schema, self._description)
 
     def offer(self, request: Request) -> Offer:
         """Signature and first sentence; texts and dates are words of the request, numbers are numbers it says."""

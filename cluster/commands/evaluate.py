@@ -26,8 +26,9 @@ from ..view import console
 from .session import TRIP
 
 if TYPE_CHECKING:
-    from metier.actors.engines.base import Engine, Routing, Turn
-    from metier.actors.learning.evaluation.calls import Answer, Case
+    from metier.actors.engines.base import Encoder, Engine, Routing, Turn
+    from metier.actors.learning.evaluation.calls import Answer
+    from metier.actors.learning.evaluation.cases import Case
     from metier.actors.learning.evaluation.report import Row
     from metier.actors.learning.lessons import Lesson
 
@@ -72,7 +73,7 @@ def evaluate(options: Namespace) -> int:
 
 async def router(team: Team, options: Namespace, used: Used) -> list[Row]:
     """Requests written by hand, against the most frequent plan and routing by example."""
-    from metier.actors.learning import pairs
+    from metier.actors.learning import pairs, private
     from metier.actors.learning.asks import Asks
     from metier.actors.learning.evaluation import routes
     from metier.actors.learning.examples import Phrasebook
@@ -90,6 +91,8 @@ async def router(team: Team, options: Namespace, used: Used) -> list[Row]:
         await encoder.load()
     learned = asks.requests(1_000, "train", options.seed)
     rows = await routes.rows(found, trained, nearest, learned, _planner(team), options.seed)
+    if confided := private.read(folder / "evaluation")[: options.sample or None]:
+        rows += await routes.confided(confided, trained, await _private_by_example(team), options.seed)
     if options.data is not None:
         turns = dialogues.parallel(options.data / "french_xrisawoz")[: options.sample or None]
         joined = dialogues.joined(options.data / "multi_sgd", "test_seen")[: options.sample or None]
@@ -105,6 +108,23 @@ def _planner(team: Team) -> Callable[[Routing], frozenset[str] | None]:
         return None if names <= roster.tiers.keys() else names
 
     return plan
+
+
+async def _private_by_example(team: Team) -> Encoder:
+    """An encoder that knows examples of what is private, and of what is not, as if they were specialists."""
+    from metier.actors.engines.encoder import EncoderSettings, RouterEncoder
+    from metier.actors.learning import private
+    from metier.actors.learning.evaluation import routes
+
+    examples: dict[str, tuple[str, ...]] = {}
+    for each in private.read(Path(team.directory) / "training"):
+        name = routes.PRIVATE if each.private else routes.ORDINARY
+        examples[name] = (*examples.get(name, ()), each.en, each.fr)
+    encoder = RouterEncoder(
+        EncoderSettings(path=str(models.path(team, team.router.model)), examples=examples, name="nearest")
+    )
+    await encoder.load()
+    return encoder
 
 
 def _by_example(team: Team, examples: Mapping[str, tuple[str, ...]]) -> Team:
@@ -146,7 +166,7 @@ async def intents(team: Team, options: Namespace, used: Used) -> list[Row]:
 async def specialist(team: Team, options: Namespace, used: Used) -> list[Row]:
     """The team's calls on requests written by hand, and an adapter for any tools on public sets, where they lie."""
     from metier.actors.learning import lessons, spoken
-    from metier.actors.learning.evaluation import calls
+    from metier.actors.learning.evaluation import cases
     from metier.actors.learning.sets import functions
 
     found = spoken.read(Path(team.directory) / "evaluation")[: options.sample or None]
@@ -156,15 +176,15 @@ async def specialist(team: Team, options: Namespace, used: Used) -> list[Row]:
         tools = {name: build.tools(team, name) for name, each in team.specialists.items() if each.adapter == adapter}
         known = [each for each in found if each.calls.keys() <= tools.keys()]
         if known:
-            cases = calls.by_hand(known, tools, _TODAY)
+            asked = cases.by_hand(known, tools, _TODAY)
             learned = partial(lessons.of_team, Path(team.directory), _LEARNED, options.seed)
-            rows += await _arms(team, _adapter(team, adapter), cases, learned, options, used)
+            rows += await _arms(team, _adapter(team, adapter), asked, learned, options, used)
     if options.data is not None:
         count = options.sample or 10_000
-        cases = calls.dialogues(options.data / "sgd", count, options.seed)
-        cases += calls.functions(options.data / "bfcl", count, options.seed)
+        asked = cases.dialogues(options.data / "sgd", count, options.seed)
+        asked += cases.functions(options.data / "bfcl", count, options.seed)
         learned = partial(functions.general, _LEARNED, options.seed, options.data / "sgd", general / "training")
-        rows += await _arms(team, general, cases, learned, options, used)
+        rows += await _arms(team, general, asked, learned, options, used)
     if not rows:
         raise InvalidInput(reason="this team has no evaluation/calls.yaml: say with --data where public sets lie")
     return rows

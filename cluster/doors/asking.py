@@ -14,6 +14,7 @@ from metier.topics.bus import Bus
 from metier.topics.client import GRACE_S
 from metier.topics.ending import end
 from metier.topics.errors import InvalidInput, InvalidValue
+from metier.topics.load import Load
 from metier.topics.messages import TEXT_LIMIT, Answer, Context, Event, Privacy, Seconds, State, Task
 from metier.topics.subjects import Subjects
 
@@ -22,7 +23,6 @@ from ..gateway.calls import House
 from ..gateway.crew import Crew
 from ..gateway.door import Door, Found
 from ..gateway.keys import Keys
-from ..gateway.load import Load
 from ..gateway.settings import Limits
 
 T = TypeVar("T")

@@ -19,6 +19,7 @@ from starlette.routing import BaseRoute, Route
 from metier.topics.bus import Bus
 from metier.topics.ending import end
 from metier.topics.errors import MetierError
+from metier.topics.load import Load
 from metier.topics.subjects import Subjects
 
 from ..doors.http import AgentDoors
@@ -28,7 +29,6 @@ from .crew import Crew
 from .document import document
 from .door import Door
 from .keys import Keys
-from .load import Load
 from .problems import Problem
 from .settings import Gateway
 

@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from metier.topics import streams
 from metier.topics.bus import Bus
 from metier.topics.codec import decode, encode
+from metier.topics.load import AGGREGATOR, ROUTER, door
 from metier.topics.messages import Control, Presence
 from metier.topics.streams import Consumer
 from metier.topics.subjects import Subjects
 
 from .. import build
 from ..team import Team
-from .load import AGGREGATOR, ROUTER
 
 #: How long replicas have to say who they are, and for how long that holds, in seconds.
 ASK_S, HOLDS_S = 0.3, 5.0
@@ -57,7 +57,7 @@ def _consumers(subjects: Subjects, team: Team | None) -> dict[str, Consumer]:
     if team is not None:
         return {name: build.consumer(team, name) for name in (ROUTER, AGGREGATOR, *team.specialists)}
     return {
-        ROUTER: Consumer(stream=subjects.stream(streams.TASKS), name=ROUTER, subject=subjects.everything("task")),
+        **door(subjects),
         AGGREGATOR: Consumer(
             stream=subjects.stream(streams.RESULTS), name=AGGREGATOR, subject=subjects.everything("result")
         ),

@@ -19,9 +19,10 @@ from opentelemetry import trace
 from metier.topics import tracing
 from metier.topics.bus import Bus
 from metier.topics.client import GRACE_S
-from metier.topics.errors import Conflict, InvalidToken, Timeout, UnknownTask
+from metier.topics.errors import Busy, Conflict, InvalidToken, Timeout, UnknownTask
 from metier.topics.following import Step, steps
 from metier.topics.ledger import Ledger, Plan
+from metier.topics.load import Load
 from metier.topics.messages import Answer, Class, Control, State, Task
 from metier.topics.outbox import Outbox
 from metier.topics.streams import EVENTS, TASKS
@@ -29,8 +30,7 @@ from metier.topics.subjects import Subjects, token
 
 from .answers import Answers
 from .bodies import InputBody, Status, TaskBody
-from .load import Load
-from .problems import Problem, retry_after
+from .problems import Problem
 
 #: How long a cancelled task's answer is waited for, in seconds.
 CANCEL_S = 1.0
@@ -106,7 +106,7 @@ class Door:
         accepted = Accepted(task=task, at=dt.datetime.now(dt.UTC), digest=digest(body) if key else "")
         if key and await self._repeated(accepted):
             return task
-        self._check_room(task)
+        self.load.check(task)
         try:
             await self.bus.write(entry(tenant, task_id), _encode(accepted), 0)
         except Conflict:
@@ -196,17 +196,6 @@ class Door:
 
     # ── Inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _check_room(self, task: Task) -> None:
-        wait_s = self.load.wait_s(task.specialists)
-        if wait_s > task.deadline_s:
-            raise Problem(
-                429,
-                f"The team is busy: at its pace now a task waits {wait_s:.0f} s, and this one's deadline is "
-                f"{task.deadline_s:g} s.",
-                kind="busy",
-                headers=retry_after(wait_s - task.deadline_s),
-            )
-
     async def _repeated(self, accepted: Accepted) -> bool:
         """Whether the same was accepted before; it is then published again if no actor has seen it."""
         task = accepted.task
@@ -232,7 +221,10 @@ class Door:
         with tracing.tracer.start_as_current_span(
             tracing.INVOKE_WORKFLOW, context, trace.SpanKind.SERVER, attributes=attributes
         ):
-            await self._outbox.send([task])
+            try:
+                await self._outbox.send([task])
+            except Busy as refused:
+                raise await self.load.turned_away(task, refused) from refused
 
 
 def checked(task_id: str) -> str:

@@ -79,7 +79,8 @@ def of(error: Exception) -> Problem:
         return error
     for kind in type(error).__mro__:
         if status := STATUS.get(kind):
-            headers = retry_after(AWAY_S) if status in (429, 503) else {}
+            again_s = getattr(error, "retry_after_s", None) or AWAY_S
+            headers = retry_after(again_s) if status in (429, 503) else {}
             return Problem(status, str(error), kind=_kebab(type(error).__name__), headers=headers)
     log.error("a request failed", exc_info=error, extra={"action": "request_error"})
     return Problem(500, "Something went wrong here; it is in the gateway's log.")

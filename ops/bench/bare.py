@@ -109,7 +109,7 @@ def _sent(message: Msg, root: str, task_id: str) -> Sent:
     )
 
 
-def traffic(task: Task, server_in: float, server_out: float) -> Traffic:
+def traffic(task: Task) -> Traffic:
     """A task's messages counted."""
     sizes: Counter[str] = Counter()
     for sent in task:
@@ -119,8 +119,6 @@ def traffic(task: Task, server_in: float, server_out: float) -> Traffic:
         size_bytes=dict(sizes),
         awaited=sum(sent.awaited for sent in task),
         pulled=sum(sent.pulled for sent in task),
-        server_in=round(server_in, 1),
-        server_out=round(server_out, 1),
     )
 
 

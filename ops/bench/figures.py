@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
 
 import msgspec
 
@@ -24,33 +23,25 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     versions: dict[str, str]
 
 
-class Latency(msgspec.Struct, frozen=True, kw_only=True):
-    """Time of a task with one in flight."""
+class Cell(msgspec.Struct, frozen=True, kw_only=True):
+    """One kind of task under one load; the median of the rounds."""
 
-    tasks: int
-    p50_ms: float
-    p95_ms: float
-    p99_ms: float
-
-
-class Load(msgspec.Struct, frozen=True, kw_only=True):
-    """Many tasks at once."""
-
+    #: Which specialists, and how: one, three (in parallel) or chain (of three).
+    shape: str
+    #: By which of its ways a contender was asked, if it has several.
+    way: str = ""
+    #: Tasks at a time; 0: they came on a schedule, `rate` a second.
     in_flight: int
+    rate: float
+    #: Of all rounds together.
     tasks: int
     seconds: float
     per_s: float
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
     #: CPU time per task by process.
     cpu_ms: dict[str, float]
-
-
-class Side(msgspec.Struct, frozen=True, kw_only=True):
-    """One way to do the same task."""
-
-    one: Latency
-    three: Latency
-    #: Of tasks for three specialists.
-    load: Load
 
 
 class Traffic(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,19 +55,36 @@ class Traffic(msgspec.Struct, frozen=True, kw_only=True):
     awaited: int
     pulled: int
     #: What the server counted per task under load: acknowledgements and pull requests included.
-    server_in: float
-    server_out: float
+    server_in: float = 0.0
+    server_out: float = 0.0
 
 
 class Path(msgspec.Struct, frozen=True, kw_only=True):
     """The way of a task with models that return at once."""
 
-    metier: Side
-    handles: Side
-    #: The JetStream traffic alone.
-    nats_py: Side
-    adapter: Side
+    rounds: int
+    #: By contender: Metier, its variants, and others.
+    contenders: dict[str, list[Cell]]
     traffic: Traffic
+
+
+class Peer(msgspec.Struct, frozen=True, kw_only=True):
+    """The same graph in another system."""
+
+    #: Whether what it has accepted survives the end of its processes, and what of it is kept.
+    durable: str
+    kept: str
+    versions: dict[str, str]
+    cells: list[Cell]
+    #: Why there are no figures.
+    absent: str = ""
+
+
+class Peers(msgspec.Struct, frozen=True, kw_only=True):
+    """All of them, Metier first, in the same run."""
+
+    rounds: int
+    peers: dict[str, Peer]
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,6 +100,8 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     uss_mib: float
     rss_mib: float
+    #: An actor with no model in its process.
+    bare: bool = False
 
 
 class Killed(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,18 +144,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     machine: Machine
     path: Path | None = None
+    peers: Peers | None = None
     #: By team.
     start: dict[str, Start] | None = None
     #: Of the trip team.
     memory: list[Memory] | None = None
     door: Door | None = None
-
-
-def latency(seconds: Sequence[float]) -> Latency:
-    """Percentiles by nearest rank."""
-    ordered = sorted(seconds)
-
-    def at(share: float) -> float:
-        return round(1000 * ordered[min(len(ordered) - 1, int(share * len(ordered)))], 3)
-
-    return Latency(tasks=len(ordered), p50_ms=at(0.50), p95_ms=at(0.95), p99_ms=at(0.99))

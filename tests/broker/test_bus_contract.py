@@ -7,24 +7,30 @@ import datetime as dt
 
 import pytest
 
-from harness.deliveries import LIMIT_S, fetch, flights, nothing_comes, one, put, settled
+from harness.deliveries import LIMIT_S, fetch, flight, flights, nothing_comes, one, put, settled
 from metier.topics.bus import Bus, Delivery, Publication
 from metier.topics.errors import BusUnavailable
 from metier.topics.streams import Consumer
 from metier.topics.subjects import Subjects
 
 
-async def test_a_published_message_is_delivered_with_its_headers(bus: Bus, subjects: Subjects) -> None:
-    consumer = await flights(bus, subjects)
-    await bus.publish(Publication(consumer.subject, b"London to Paris", {"traceparent": "00-a-b-01"}))
+@pytest.fixture(params=[False, True], ids=["one", "lanes"])
+def laned(request: pytest.FixtureRequest) -> bool:
+    """Whether the actor pulls from one consumer, or from lanes."""
+    return bool(request.param)
+
+
+async def test_a_published_message_is_delivered_with_its_headers(bus: Bus, subjects: Subjects, laned: bool) -> None:
+    consumer = await flights(bus, subjects, laned)
+    await bus.publish(Publication(flight(subjects), b"London to Paris", {"traceparent": "00-a-b-01"}))
     async with bus.pull(consumer) as pull:
         delivery = await one(pull)
-    assert (b"London to Paris", consumer.subject) == (delivery.payload, delivery.subject)
+    assert (b"London to Paris", flight(subjects)) == (delivery.payload, delivery.subject)
     assert delivery.headers["traceparent"] == "00-a-b-01"
 
 
-async def test_a_first_delivery_knows_its_attempt_place_and_time(bus: Bus, subjects: Subjects) -> None:
-    consumer = await flights(bus, subjects)
+async def test_a_first_delivery_knows_its_attempt_place_and_time(bus: Bus, subjects: Subjects, laned: bool) -> None:
+    consumer = await flights(bus, subjects, laned)
     await put(bus, subjects, b"1", b"2")
     async with bus.pull(consumer) as pull:
         deliveries = [await one(pull), await one(pull)]
@@ -32,9 +38,9 @@ async def test_a_first_delivery_knows_its_attempt_place_and_time(bus: Bus, subje
     assert abs(dt.datetime.now(dt.UTC) - deliveries[0].at) < dt.timedelta(seconds=LIMIT_S)
 
 
-async def test_a_message_id_is_stored_once(bus: Bus, subjects: Subjects) -> None:
-    consumer = await flights(bus, subjects)
-    publication = Publication(consumer.subject, b"1", message_id="task-1.flights")
+async def test_a_message_id_is_stored_once(bus: Bus, subjects: Subjects, laned: bool) -> None:
+    consumer = await flights(bus, subjects, laned)
+    publication = Publication(flight(subjects), b"1", message_id="task-1.flights")
     assert [True, False] == [await bus.publish(publication), await bus.publish(publication)]
     assert await bus.messages(consumer.stream) == 1
 
@@ -52,8 +58,8 @@ async def test_a_subject_that_no_stream_takes_is_an_error(
         await bus.publish(Publication(f"{subjects.root}.nowhere", b""))
 
 
-async def test_an_acknowledged_message_leaves_the_work_queue(bus: Bus, subjects: Subjects) -> None:
-    consumer = await flights(bus, subjects)
+async def test_an_acknowledged_message_leaves_the_work_queue(bus: Bus, subjects: Subjects, laned: bool) -> None:
+    consumer = await flights(bus, subjects, laned)
     await put(bus, subjects, b"1")
     async with bus.pull(consumer) as pull:
         await (await one(pull)).ack()
@@ -61,8 +67,8 @@ async def test_an_acknowledged_message_leaves_the_work_queue(bus: Bus, subjects:
     assert await bus.messages(consumer.stream) == 0
 
 
-async def test_a_nak_delivers_again_after_its_delay(bus: Bus, subjects: Subjects) -> None:
-    consumer = await flights(bus, subjects)
+async def test_a_nak_delivers_again_after_its_delay(bus: Bus, subjects: Subjects, laned: bool) -> None:
+    consumer = await flights(bus, subjects, laned)
     await put(bus, subjects, b"1")
     async with bus.pull(consumer) as pull:
         clock = asyncio.get_running_loop().time
@@ -73,8 +79,8 @@ async def test_a_nak_delivers_again_after_its_delay(bus: Bus, subjects: Subjects
     assert clock() - before >= 0.2
 
 
-async def test_a_terminated_message_never_comes_again(bus: Bus, subjects: Subjects) -> None:
-    consumer = await flights(bus, subjects, ack_wait_s=0.2)
+async def test_a_terminated_message_never_comes_again(bus: Bus, subjects: Subjects, laned: bool) -> None:
+    consumer = await flights(bus, subjects, laned, ack_wait_s=0.2)
     await put(bus, subjects, b"1")
     async with bus.pull(consumer) as pull:
         await (await one(pull)).term()
@@ -82,15 +88,15 @@ async def test_a_terminated_message_never_comes_again(bus: Bus, subjects: Subjec
     assert await bus.messages(consumer.stream) == 0
 
 
-async def test_an_unsettled_message_comes_again_after_its_ack_wait(bus: Bus, subjects: Subjects) -> None:
-    consumer = await flights(bus, subjects, ack_wait_s=0.3)
+async def test_an_unsettled_message_comes_again_after_its_ack_wait(bus: Bus, subjects: Subjects, laned: bool) -> None:
+    consumer = await flights(bus, subjects, laned, ack_wait_s=0.3)
     await put(bus, subjects, b"1")
     async with bus.pull(consumer) as pull:
         assert [1, 2] == [(await one(pull)).attempt, (await one(pull)).attempt]
 
 
-async def test_a_message_is_delivered_until_somebody_settles_it(bus: Bus, subjects: Subjects) -> None:
-    consumer = await flights(bus, subjects, max_attempts=2)
+async def test_a_message_is_delivered_until_somebody_settles_it(bus: Bus, subjects: Subjects, laned: bool) -> None:
+    consumer = await flights(bus, subjects, laned, max_attempts=2)
     await put(bus, subjects, b"1")
     async with bus.pull(consumer) as pull:
         for attempt in (1, 2, 3):
@@ -99,8 +105,8 @@ async def test_a_message_is_delivered_until_somebody_settles_it(bus: Bus, subjec
             await delivery.nak()
 
 
-async def test_in_progress_keeps_a_message_past_its_ack_wait(bus: Bus, subjects: Subjects) -> None:
-    consumer = await flights(bus, subjects, ack_wait_s=0.6)
+async def test_in_progress_keeps_a_message_past_its_ack_wait(bus: Bus, subjects: Subjects, laned: bool) -> None:
+    consumer = await flights(bus, subjects, laned, ack_wait_s=0.6)
     await put(bus, subjects, b"1")
     async with bus.pull(consumer) as pull:
         delivery = await one(pull)
@@ -111,8 +117,8 @@ async def test_in_progress_keeps_a_message_past_its_ack_wait(bus: Bus, subjects:
         assert await settled(bus, consumer)
 
 
-async def test_a_fetch_never_gives_more_than_there_is_room_for(bus: Bus, subjects: Subjects) -> None:
-    consumer = await flights(bus, subjects)
+async def test_a_fetch_never_gives_more_than_there_is_room_for(bus: Bus, subjects: Subjects, laned: bool) -> None:
+    consumer = await flights(bus, subjects, laned)
     await put(bus, subjects, *(b"%d" % n for n in range(5)))
     async with bus.pull(consumer) as pull:
         fetched: list[bytes] = []
@@ -123,8 +129,8 @@ async def test_a_fetch_never_gives_more_than_there_is_room_for(bus: Bus, subject
     assert [b"0", b"1", b"2", b"3", b"4"] == fetched
 
 
-async def test_a_pull_with_little_room_leaves_the_rest_to_others(bus: Bus, subjects: Subjects) -> None:
-    consumer = await flights(bus, subjects)
+async def test_a_pull_with_little_room_leaves_the_rest_to_others(bus: Bus, subjects: Subjects, laned: bool) -> None:
+    consumer = await flights(bus, subjects, laned)
     async with bus.pull(consumer) as narrow, bus.pull(consumer) as wide:
         await put(bus, subjects, *(b"%d" % n for n in range(6)))
         held = await one(narrow)
@@ -134,8 +140,8 @@ async def test_a_pull_with_little_room_leaves_the_rest_to_others(bus: Bus, subje
     assert {b"0", b"1", b"2", b"3", b"4", b"5"} == {held.payload, *(delivery.payload for delivery in others)}
 
 
-async def test_a_pull_with_less_room_than_before_keeps_none_back(bus: Bus, subjects: Subjects) -> None:
-    consumer = await flights(bus, subjects)
+async def test_a_pull_with_less_room_than_before_keeps_none_back(bus: Bus, subjects: Subjects, laned: bool) -> None:
+    consumer = await flights(bus, subjects, laned)
     async with bus.pull(consumer) as shrinking, bus.pull(consumer) as other:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
@@ -151,8 +157,8 @@ async def test_a_pull_with_less_room_than_before_keeps_none_back(bus: Bus, subje
     assert {b"1", b"2", b"3"} == {delivery.payload for delivery in fetched}
 
 
-async def test_a_cancelled_fetch_loses_nothing(bus: Bus, subjects: Subjects) -> None:
-    consumer = await flights(bus, subjects)
+async def test_a_cancelled_fetch_loses_nothing(bus: Bus, subjects: Subjects, laned: bool) -> None:
+    consumer = await flights(bus, subjects, laned)
     async with bus.pull(consumer) as pull:
         waiting = asyncio.create_task(pull.fetch(1))
         await asyncio.sleep(0)
@@ -163,8 +169,10 @@ async def test_a_cancelled_fetch_loses_nothing(bus: Bus, subjects: Subjects) -> 
     assert (1, b"1") == (delivery.attempt, delivery.payload)
 
 
-async def test_leaving_a_pull_hands_back_at_once_what_was_not_fetched(bus: Bus, subjects: Subjects) -> None:
-    consumer = await flights(bus, subjects, ack_wait_s=60)
+async def test_leaving_a_pull_hands_back_at_once_what_was_not_fetched(
+    bus: Bus, subjects: Subjects, laned: bool
+) -> None:
+    consumer = await flights(bus, subjects, laned, ack_wait_s=60)
     async with bus.pull(consumer) as leaving:
         waiting = asyncio.create_task(leaving.fetch(8))
         await asyncio.sleep(0)
@@ -178,7 +186,9 @@ async def test_leaving_a_pull_hands_back_at_once_what_was_not_fetched(bus: Bus, 
 
 
 async def test_a_pull_waits_for_its_consumer_to_exist(bus: Bus, subjects: Subjects) -> None:
-    consumer = Consumer(stream=subjects.stream("SUBTASKS"), name="flights", subject=subjects.subtask("flights"))
+    consumer = Consumer(
+        stream=subjects.stream("SUBTASKS"), name="flights", subject=subjects.subtasks("flights"), laned=True
+    )
     await put(bus, subjects, b"1")
     async with bus.pull(consumer) as pull:
         waiting = asyncio.create_task(pull.fetch(1))

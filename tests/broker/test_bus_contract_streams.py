@@ -167,7 +167,7 @@ async def test_lag_counts_the_deliveries_that_have_ended(bus: Bus, subjects: Sub
 
 
 async def test_lag_of_a_consumer_that_does_not_exist_is_unknown(bus: Bus, subjects: Subjects) -> None:
-    missing = Consumer(stream=subjects.stream("SUBTASKS"), name="hotels", subject=subjects.subtask("hotels"))
+    missing = Consumer(stream=subjects.stream("SUBTASKS"), name="hotels", subject=subjects.subtasks("hotels"))
     with pytest.raises(Unknown, match="consumer hotels of"):
         await bus.lag(missing)
 

@@ -9,20 +9,21 @@ import json
 import msgspec
 import pytest
 
+from harness.deliveries import flight
 from harness.nats_server import NatsServer
 from metier.topics import wire
 from metier.topics.bus import Delivery, Publication, Pull
 from metier.topics.errors import BusUnavailable, Conflict, Refused
 from metier.topics.inbox import Inbox
 from metier.topics.jetstream import JetStreamBus, connect
-from metier.topics.streams import Consumer, streams
+from metier.topics.streams import Consumer, Stream, streams
 from metier.topics.subjects import Subjects
 
 LIMIT_S = 10.0
 
 
 def flights(subjects: Subjects, ack_wait_s: float = 6.0) -> Consumer:
-    subject = subjects.subtask("flights")
+    subject = flight(subjects)
     return Consumer(stream=subjects.stream("SUBTASKS"), name="flights", subject=subject, ack_wait_s=ack_wait_s)
 
 
@@ -123,7 +124,7 @@ async def test_no_server_is_an_error_that_says_where_it_looked_but_not_the_passw
 
 async def test_a_bus_leaves_the_connection_it_was_handed_open(jetstream: JetStreamBus, subjects: Subjects) -> None:
     second = JetStreamBus(jetstream._client, subjects)
-    await second.publish(Publication(subjects.subtask("flights"), b"1"))
+    await second.publish(Publication(flight(subjects), b"1"))
     await second.close()
     assert await jetstream.messages(subjects.stream("SUBTASKS")) == 1
 
@@ -235,3 +236,42 @@ async def test_a_connection_can_be_given_up_at_any_moment(own_server: NatsServer
         async with asyncio.timeout(LIMIT_S):
             await asyncio.wait((holding,))
         assert holding.cancelled()
+
+
+async def test_a_consumer_from_before_there_were_lanes_makes_way(own_server: NatsServer) -> None:
+    subjects = Subjects()
+    laned = Consumer(stream="TASKS", name="router", subject=subjects.tasks(), laned=True)
+    async with connect(own_server.url, name="test", subjects=subjects) as bus:
+        await bus.ensure(
+            [Stream(name="TASKS", subjects=("metier.task.>",))],
+            [Consumer(stream="TASKS", name="router", subject="metier.task.>")],
+        )
+        await bus.ensure(streams(subjects), [laned])
+        await bus.publish(Publication(subjects.task("acme", "batch"), b"1"))
+        async with bus.pull(laned) as pull:
+            assert b"1" == (await one(pull)).payload
+
+
+async def test_an_idle_replica_waits_with_one_request_on_each_lane(jetstream: JetStreamBus, subjects: Subjects) -> None:
+    laned = Consumer(
+        stream=subjects.stream("SUBTASKS"), name="flights", subject=subjects.subtasks("flights"), laned=True
+    )
+    await jetstream.ensure((), [laned])
+    async with jetstream.pull(laned) as pull:
+        for _ in range(3):
+            waiting = asyncio.create_task(pull.fetch(8))
+            await jetstream.publish(Publication(flight(subjects), b"1"))
+            (delivery,) = await waiting
+            await delivery.ack()
+        waiting = asyncio.create_task(pull.fetch(8))
+        for lane in laned.each():
+            await asked(jetstream, lane)
+        requests = [await waiting_requests(jetstream, lane) for lane in laned.each()]
+        waiting.cancel()
+    assert {1, 2} >= set(requests)
+    assert 18 >= sum(requests)
+
+
+async def waiting_requests(bus: JetStreamBus, lane: Consumer) -> int:
+    reply = await bus._inbox.ask(f"$JS.API.CONSUMER.INFO.{lane.stream}.{lane.name}", b"")
+    return int(msgspec.json.decode(reply.data)["num_waiting"])

@@ -27,6 +27,7 @@ def policy(server: NatsServer, consumer: Consumer) -> ByLag:
         root=SUBJECTS.root,
         stream=consumer.stream,
         consumer=consumer.name,
+        laned=consumer.laned,
         service_s=0.5,
         target_wait_s=1.0,
     )

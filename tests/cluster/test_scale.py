@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable
 
+import msgspec
+
+from metier.cluster.sizing import Decision, decision_key
 from metier.topics.client import Client
 from metier.topics.codec import decode, encode
 from metier.topics.messages import Control, Presence, State, Task, Usage
-from metier.topics.streams import USAGE
+from metier.topics.streams import SUBTASKS, USAGE, Consumer
 
 #: A replica starts within some seconds on a busy machine; one is given up 30 s after the work that needed it.
 START_S, SHRINK_S = 45.0, 90.0
 FLOOD = 60
+#: Three replicas do six a second: it lasts longer than Serve waits before it gives one up.
+SATURATION, DOWNSCALE_S = 270, 32.0
 
 
 async def test_a_flooded_specialist_grows_alone_and_shrinks_to_nothing_and_repeats_no_run(
@@ -47,9 +53,28 @@ async def test_a_flooded_specialist_grows_alone_and_shrinks_to_nothing_and_repea
     assert {1} == set(runs.values())
 
 
-async def replicas(client: Client) -> Counter[str]:
+async def test_a_saturated_specialist_is_never_scaled_down(elastic_client: Client) -> None:
+    client = elastic_client
+    two = Consumer(
+        stream=client.subjects.stream(SUBTASKS), name="two", subject=client.subjects.subtasks("two"), laned=True
+    )
+    flood = [await client.submit("slow 0.5 two", deadline_s=300) for _ in range(SATURATION)]
+    await until(client, lambda found: 3 == found["two"], START_S)
+    began, seen, decided = time.monotonic(), set(), set()
+    while (await client.bus.lag(two)).waiting > 3:
+        entry = await client.bus.read(decision_key("two"))
+        decided.add(msgspec.json.decode(entry.value, type=Decision).replicas if entry else 0)
+        seen.add((await replicas(client, 1.5))["two"])
+    lasted_s = time.monotonic() - began
+
+    assert DOWNSCALE_S < lasted_s
+    assert ({3}, {3}) == (decided, seen)
+    assert SATURATION == len(await answered(client, flood))
+
+
+async def replicas(client: Client, wait_s: float = 0.5) -> Counter[str]:
     """How many replicas of each actor say that they are there."""
-    replies = await client.bus.request(client.subjects.control("status"), encode(Control(verb="status")), 0.5)
+    replies = await client.bus.request(client.subjects.control("status"), encode(Control(verb="status")), wait_s)
     return Counter(decode(reply.payload, Presence).actor for reply in replies)
 
 

@@ -93,6 +93,16 @@ async def test_a_private_task_is_not_given_up_to_a_model_outside(bus: MemoryBus)
     assert "the task is private and tier large is not local" in answer.text
 
 
+async def test_what_seems_private_is_not_given_up_to_a_model_outside(bus: MemoryBus) -> None:
+    outside = msgspec.structs.replace(ROSTER.tiers["large"], local=False)
+    roster = msgspec.structs.replace(ROSTER, tiers={"large": outside})
+    async with open_house(bus, roster=roster, red=InstantEngine({}, confidence=0.1)) as house:
+        answer = await house.client.ask("psst, red")
+
+    assert answer.status is State.FAILED
+    assert "the task is private and tier large is not local" in answer.text
+
+
 async def test_a_team_without_a_large_model_says_so(bus: MemoryBus) -> None:
     roster = Roster(needs=ROSTER.needs)
     async with open_house(bus, roster=roster) as house:

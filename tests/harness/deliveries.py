@@ -14,11 +14,20 @@ LIMIT_S = 5.0
 QUIET_S = 0.4
 
 
-async def flights(bus: Bus, subjects: Subjects, ack_wait_s: float = 6.0, max_attempts: int = 5) -> Consumer:
+def flight(subjects: Subjects) -> str:
+    """Where a flight's subtask goes."""
+    return subjects.subtask("flights", "interactive", "default")
+
+
+async def flights(
+    bus: Bus, subjects: Subjects, laned: bool = True, *, ack_wait_s: float = 6.0, max_attempts: int = 5
+) -> Consumer:
+    """The specialist's consumers, or one alone for everything on the one subject used here."""
     consumer = Consumer(
         stream=subjects.stream("SUBTASKS"),
         name="flights",
-        subject=subjects.subtask("flights"),
+        subject=subjects.subtasks("flights") if laned else flight(subjects),
+        laned=laned,
         ack_wait_s=ack_wait_s,
         max_attempts=max_attempts,
     )
@@ -28,7 +37,7 @@ async def flights(bus: Bus, subjects: Subjects, ack_wait_s: float = 6.0, max_att
 
 async def put(bus: Bus, subjects: Subjects, *payloads: bytes) -> None:
     for payload in payloads:
-        await bus.publish(Publication(subjects.subtask("flights"), payload))
+        await bus.publish(Publication(flight(subjects), payload))
 
 
 async def fetch(pull: Pull, room: int = 1) -> Sequence[Delivery]:

@@ -49,11 +49,18 @@ ROSTER = Roster(
 
 def consumer(name: str, ack_wait_s: float = 2.0, max_attempts: int = 5) -> Consumer:
     stream, subject = {
-        "router": (streams.TASKS, SUBJECTS.everything("task")),
+        "router": (streams.TASKS, SUBJECTS.tasks()),
         "aggregator": (streams.RESULTS, SUBJECTS.everything("result")),
-        "large": (streams.ESCALATIONS, SUBJECTS.escalation("large")),
-    }.get(name, (streams.SUBTASKS, SUBJECTS.subtask(name)))
-    return Consumer(stream=stream, name=name, subject=subject, ack_wait_s=ack_wait_s, max_attempts=max_attempts)
+        "large": (streams.ESCALATIONS, SUBJECTS.escalations("large")),
+    }.get(name, (streams.SUBTASKS, SUBJECTS.subtasks(name)))
+    return Consumer(
+        stream=stream,
+        name=name,
+        subject=subject,
+        ack_wait_s=ack_wait_s,
+        max_attempts=max_attempts,
+        laned=name != "aggregator",
+    )
 
 
 class House:

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, BertModel
 
 from metier.actors.engines.encoder import EncoderSettings, Heads, RouterEncoder, embed, tokenize
@@ -60,6 +60,21 @@ async def test_a_request_gets_the_probability_of_each_head(minilm: Path, heads: 
     assert routing.open < 0.9 < (await router.route(POEM)).open
     assert ("all-MiniLM-L6-v2 1", 9) == (routing.model, routing.tokens)
     await router.close()
+
+
+async def test_only_heads_that_learned_what_is_private_tell_it(
+    minilm: Path, heads: Callable[..., Path], vectors: torch.Tensor
+) -> None:
+    folder = heads()
+    for learned, expected in (
+        ({}, 0.0),
+        ({"private.weight": vectors[1:].clone(), "private.bias": torch.zeros(1)}, 1.0),
+    ):
+        save_file(load_file(folder / "heads.safetensors") | learned, folder / "heads.safetensors")
+        router = encoder(minilm, folder)
+        await router.load()
+        assert pytest.approx(expected, abs=1e-3) == (await router.route(POEM)).private
+        await router.close()
 
 
 async def test_requests_that_share_a_batch_read_as_they_do_alone(minilm: Path, heads: Callable[..., Path]) -> None:

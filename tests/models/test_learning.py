@@ -13,9 +13,11 @@ from transformers import AutoTokenizer
 from metier.actors.engines.base import complete
 from metier.actors.engines.encoder import EncoderSettings, RouterEncoder
 from metier.actors.engines.transformers import TransformersEngine, TransformersSettings
-from metier.actors.learning import adapter, manifest, router
-from metier.actors.learning.examples import Phrasebook, generate
+from metier.actors.learning import adapter, heads, manifest, router
+from metier.actors.learning.examples import Example, Phrasebook, generate
 from metier.actors.learning.lessons import WEIGHTS, Lesson, lessons
+from metier.actors.learning.pairs import Pair
+from metier.actors.learning.private import Confided
 from metier.actors.prompts import call_prompt
 from metier.actors.tools.base import Request
 from metier.cluster import teams
@@ -77,7 +79,7 @@ def test_the_loss_falls(slm: Path, given: list[Lesson], tmp_path: Path) -> None:
 
 
 async def test_a_router_is_trained_saved_and_served(minilm: Path, book: Phrasebook, tmp_path: Path) -> None:
-    recipe = router.Recipe(seed=1, requests=240, asks=12, pairs=0, held_out=40, rank=2, epochs=1)
+    recipe = router.Recipe(seed=1, requests=240, asks=12, pairs=0, private=0, held_out=40, rank=2, epochs=1)
     router.run(TEAM, "all-minilm-l6-v2", minilm, tmp_path / "router", recipe)
     encoder = RouterEncoder(EncoderSettings(path=str(minilm), heads=str(tmp_path / "router"), name="MiniLM"))
     await encoder.load()
@@ -88,3 +90,29 @@ async def test_a_router_is_trained_saved_and_served(minilm: Path, book: Phrasebo
     assert routing.specialists["hotels"] > routing.specialists["calendar"]
     assert poem.open > routing.open
     assert "en.exact" in manifest.read(tmp_path / "router").metrics
+
+
+def test_a_router_learns_what_is_private_and_that_languages_are_alike(minilm: Path) -> None:
+    secret = Confided("A room near my clinic", "Une chambre près de ma clinique", private=True)
+    plain = Pair("A hotel in Nice", "Un hôtel à Nice", ("hotels",))
+    tuning = router.Recipe(seed=1, rank=2, layers=1, dropout=0.0)
+    learner = heads.adapt(minilm, ["hotels", "weather"], tuning)
+    batch = [secret.examples, plain.examples]
+    optimizer = torch.optim.AdamW([each for each in learner.parameters() if each.requires_grad], lr=1e-2)
+    losses = [_step(learner, batch, optimizer) for _ in range(20)]
+
+    assert losses[-1] < losses[0] / 2
+    with torch.inference_mode():
+        embeddings = learner.embed([each.text for request in batch for each in request])
+        confided, judged = learner.confide(embeddings[:2]), learner.judge(embeddings[2:])
+    assert (confided > 0).all()
+    assert [[True, False, False]] * 2 == (judged > 0).tolist()
+    assert float(embeddings[0] @ embeddings[1]) > 0.9
+
+
+def _step(learner: heads.Router, batch: list[list[Example]], optimizer: torch.optim.Optimizer) -> float:
+    found = router.loss(learner, 1.0, batch)
+    optimizer.zero_grad()
+    found.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    return float(found.detach())

@@ -118,3 +118,22 @@ async def test_who_stops_tells_its_askers_to_ask_again(team: Served, raw: Nats) 
     assert "ask again with the same task_id" in headers[min(told)]["Nats-Service-Error"]
     again = await raw.request(ASK, b'{"task_id":"a%d","text":"blue"}' % min(told), timeout=LIMIT_S)
     assert "blue did 'blue'" == json.loads(again.data)["text"]
+
+
+async def test_a_busy_team_tells_an_asker_when_to_come_back(team: Served, raw: Nats) -> None:
+    for at in range(200):
+        await raw.publish(
+            "metier.task.default.interactive",
+            json.dumps({"task_id": f"flood-{at}", "text": "blue", "deadline_s": 600}).encode(),
+        )
+    hurried = b'{"text":"blue","deadline_s":0.5,"specialists":["blue"]}'
+    async with asyncio.timeout(3 * LIMIT_S):
+        while (reply := await raw.request(ASK, hurried, timeout=LIMIT_S)).data:
+            pass
+    headers = reply.headers or {}
+    waiting = (await team.house.bus.lag(team.house.consumers["blue"])).waiting
+
+    assert "429" == headers["Nats-Service-Error-Code"]
+    # Eight at once, half a second each: at most 16 a second, and fewer on a busy machine.
+    assert 0.8 * (waiting / 16 - 0.5) <= int(headers["Retry-After"]) <= 4 * waiting / 16
+    assert f"retry after {headers['Retry-After']} s" in headers["Nats-Service-Error"]

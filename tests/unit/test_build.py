@@ -27,7 +27,7 @@ def echo() -> team.Team:
 
 def test_every_actor_has_a_consumer_of_its_name_on_its_own_stream(echo: team.Team) -> None:
     expected = {
-        "router": ("echo_TASKS", "echo.task.>"),
+        "router": ("echo_TASKS", "echo.task.*"),
         "one": ("echo_SUBTASKS", "echo.subtask.one"),
         "two": ("echo_SUBTASKS", "echo.subtask.two"),
         "three": ("echo_SUBTASKS", "echo.subtask.three"),
@@ -121,3 +121,12 @@ def test_a_model_takes_no_more_threads_than_its_container_has_processors(
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2, 3})
 
     assert cores == models.cores()
+
+
+def test_an_actor_works_on_as_much_at_once_as_its_model_batches_unless_it_says_otherwise(echo: team.Team) -> None:
+    assert (8, 64) == (build.concurrency(echo, "one"), build.concurrency(echo, "router"))
+    models = {**echo.models, "echo": msgspec.structs.replace(echo.models["echo"], batch=3)}
+    specialists = {**echo.specialists, "two": msgspec.structs.replace(echo.specialists["two"], concurrency=5)}
+    changed = msgspec.structs.replace(echo, models=models, specialists=specialists)
+    expected = {"one": 3, "two": 5, "three": 8, "large": 3}
+    assert expected == {name: build.concurrency(changed, name) for name in expected}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,15 +56,17 @@ def test_the_schema_of_its_version_admits_it(path: Path) -> None:
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.kind)
 def test_every_message_has_its_bytes_with_all_fields_and_with_the_fewest(kind: type[Message]) -> None:
-    full, least = (GOLDEN / f"{kind.kind}-{kind.version}.{which}.json" for which in ("full", "least"))
+    # Since a file is never changed, a field that came later has its bytes in another one.
+    full = [json.loads(path.read_bytes()) for path in GOLDEN.glob(f"{kind.kind}-{kind.version}.full*.json")]
+    least = GOLDEN / f"{kind.kind}-{kind.version}.least.json"
 
-    assert [] == list(unset(json.loads(full.read_bytes()), contract.schema(kind)))
+    assert [] == list(unset({key for each in full for key in each}, contract.schema(kind)))
     for field in required(json.loads(least.read_bytes()), kind):
         with pytest.raises(errors.InvalidMessage, match=f"missing required field `{field}`"):
             codec.decode(without(least.read_bytes(), field), kind)
 
 
-def unset(value: Any, schema: dict[str, Any]) -> Iterator[str]:
+def unset(value: Collection[str], schema: dict[str, Any]) -> Iterator[str]:
     """The fields of a message's own that its bytes leave out."""
     yield from (field for field in schema["properties"] if field not in value)
 

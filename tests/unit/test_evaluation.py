@@ -10,8 +10,9 @@ import pytest
 
 from metier.actors.engines.base import Routing
 from metier.actors.learning import pairs
-from metier.actors.learning.evaluation import calls, report, routes
-from metier.actors.learning.evaluation.calls import Answer, Case
+from metier.actors.learning.evaluation import calls, cases, report, routes
+from metier.actors.learning.evaluation.calls import Answer
+from metier.actors.learning.evaluation.cases import Case
 from metier.actors.learning.evaluation.report import FREQUENT, TRAINED, Report, Row
 from metier.actors.learning.examples import Example
 from metier.actors.learning.measures import Figure
@@ -88,11 +89,11 @@ async def test_a_router_is_right_where_open_or_the_whole_set_is() -> None:
 
 
 def test_calls_are_counted_by_set() -> None:
-    cases = [case(calls.SEEN, True), case(calls.SEEN, False), case("bfcl/multiple", True)]
-    rows = calls.rows(cases, [Answer(("go", {}), 0.9, 0.8, 0.1)] * 3, TRAINED, 7)
+    asked = [case(cases.SEEN, True), case(cases.SEEN, False), case("bfcl/multiple", True)]
+    rows = calls.rows(asked, [Answer(("go", {}), 0.9, 0.8, 0.1)] * 3, TRAINED, 7)
 
     found = figures(rows, TRAINED)
-    assert 0.5 == found[calls.SEEN, "call exact"] == found[calls.SEEN, "slot F1"]
+    assert 0.5 == found[cases.SEEN, "call exact"] == found[cases.SEEN, "slot F1"]
     assert 1.0 == found["bfcl/multiple", "call exact"]
     (demanded,) = (row for row in rows if (row.data, row.measure) == ("bfcl/multiple", "call exact"))
     assert (0.35, 0.65, True) == (demanded.must, demanded.aim, demanded.met)
@@ -111,7 +112,7 @@ def test_a_call_of_a_function_that_is_not_offered_is_wrong(tmp_path: Path) -> No
         for category in ("simple_python", "multiple", "irrelevance")
     ]
     (tmp_path / "eval.jsonl").write_bytes(msgspec.json.Encoder().encode_lines(rows))
-    one, _, none = calls.functions(tmp_path, 1, seed=7)
+    one, _, none = cases.functions(tmp_path, 1, seed=7)
 
     assert [True, False, False] == [one.right(call) for call in (("go", {"city": "Rome"}), ("fly", {}), None)]
     assert [True, False, False] == [none.right(call) for call in (None, ("fly", {}), ("go", {"city": "Rome"}))]

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from harness import ferries
 from metier.actors.engines import reading
 from metier.actors.learning.sets import functions
 from metier.topics.errors import InvalidInput
@@ -23,7 +24,7 @@ def test_nearly_every_request_can_be_said_with_what_is_offered(known: list[funct
     made = [
         functions._lesson([function.tool], function, asked, "") for function in known for asked in function.requests
     ]
-    assert 1440 == len(made)
+    assert 3_200 < len(made)
     assert 10 > sum(lesson is None for lesson in made)
 
 
@@ -34,6 +35,25 @@ def test_a_function_is_learned_alone_among_others_and_where_it_does_not_fit(know
     refused = [lesson for lesson in made if msgspec.json.decode(lesson.call) == {"tool": None}]
     assert 0.2 < len(refused) / len(made) < 0.45
     assert made == functions.lessons(known[:8], seed=1)
+
+
+def test_what_sounds_like_a_function_and_is_not_for_it_is_refused(known: list[functions.Function]) -> None:
+    near = [function for function in known if function.others][:8]
+    refused = {lesson.turns[-1].content for lesson in functions.lessons(near, seed=1) if "null}" in lesson.call[-7:]}
+
+    for function in near:
+        assert 2 == len(refused & set(function.others))
+
+
+def test_functions_that_are_kept_for_choosing_are_never_learned(
+    known: list[functions.Function], tmp_path: Path
+) -> None:
+    made = functions.general(400, 1, ferries.write(tmp_path), SHIPPED)
+    taught = "\n".join(lesson.turns[0].content for lesson in made)
+    kept = [function for function in known if function.split == "dev"]
+
+    assert 30 < len(kept) < 130
+    assert not [function.name for function in kept if f"{function.name}(" in taught]
 
 
 def test_a_lesson_can_be_of_tools_that_do_not_tell_what_arguments_are_for(known: list[functions.Function]) -> None:

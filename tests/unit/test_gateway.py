@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from metier.cluster.gateway import problems
 from metier.cluster.gateway.chat import Told
 from metier.cluster.gateway.keys import Key, Keys, check_open, digest, new, parse
-from metier.cluster.gateway.load import Load, Queue
 from metier.topics import errors
 from metier.topics.bus import Lag
 from metier.topics.errors import InvalidInput
+from metier.topics.load import Load, Queue
 from metier.topics.memory import MemoryBus
 from metier.topics.messages import Event, PlanGraph, PlanNode
 from metier.topics.streams import Consumer
@@ -100,7 +100,7 @@ def test_a_router_that_is_behind_concerns_everybody() -> None:
     [
         (422, "text-too-long", errors.TextTooLong(actual=9000, limit=8000)),
         (404, "unknown-task", errors.UnknownTask(task_id="t")),
-        (429, "busy", errors.Busy(stream="TASKS", reason="full")),
+        (429, "busy", errors.Busy(reason="full")),
         (503, "bus-unavailable", errors.BusUnavailable(url="nats", reason="away")),
         (504, "timeout", errors.Timeout(limit_s=1, what="no answer")),
         (500, "internal-server-error", ZeroDivisionError("a secret")),

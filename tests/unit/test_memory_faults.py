@@ -14,7 +14,9 @@ from metier.topics.streams import Consumer, streams
 from metier.topics.subjects import Subjects
 
 SUBJECTS = Subjects()
-FLIGHTS = Consumer(stream="SUBTASKS", name="flights", subject=SUBJECTS.subtask("flights"), ack_wait_s=0.02)
+FLIGHTS = Consumer(
+    stream="SUBTASKS", name="flights", subject=SUBJECTS.subtask("flights", "interactive", "default"), ack_wait_s=0.02
+)
 LIMIT_S = 5.0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 
+import msgspec
 import pytest
 
 from metier.actors import answers, policy
@@ -45,6 +46,21 @@ def merged(start: Plan, *results: Result) -> Plan:
 
 def test_only_likely_specialists_are_called() -> None:
     assert list(policy.nodes(routed(flights=0.9, hotels=0.4), ROSTER)) == ["flights"]
+
+
+def test_a_task_that_says_what_is_private_stays_inside_whatever_its_sender_said() -> None:
+    task, private = Task(task_id="t", text="a trip"), msgspec.structs.replace(routed(), private=0.6)
+
+    assert Privacy.LOCAL is policy.confided(task, private, ROSTER).privacy
+    assert task == policy.confided(task, routed(), ROSTER)
+
+
+@pytest.mark.parametrize("turn", [0, 1])
+def test_a_plan_stays_private_once_one_of_its_turns_is(turn: int) -> None:
+    said = [{"privacy": Privacy.LOCAL} if turn == at else {} for at in range(2)]
+    more = Task(task_id="t", text="on Friday", turn=2, **said[1])
+
+    assert Privacy.LOCAL is policy.follow_up(plan("flights", **said[0]), more, NOON).task.privacy
 
 
 def test_a_specialist_waits_only_for_those_in_the_plan() -> None:

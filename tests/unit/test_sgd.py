@@ -2,62 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 
+from harness import ferries
+from harness.ferries import turn
 from metier.actors.learning.sets import sgd
 from metier.topics.errors import InvalidInput
-
-SERVICES = {
-    "Ferries_1": {
-        "slots": [
-            {"name": "port", "description": "Port", "is_categorical": False, "possible_values": []},
-            {"name": "day", "description": "Day", "is_categorical": False, "possible_values": []},
-            {"name": "cabin", "description": "Cabin", "is_categorical": True, "possible_values": ["Inside", "Outside"]},
-        ],
-        "intents": [
-            {
-                "name": "FindFerry",
-                "description": "Find a ferry",
-                "required_slots": ["port", "day"],
-                "optional_slots": {"cabin": "dontcare"},
-            }
-        ],
-    },
-    "Banks_1": {
-        "slots": [{"name": "amount", "description": "Amount", "is_categorical": False, "possible_values": []}],
-        "intents": [{"name": "Pay", "description": "Pay somebody", "required_slots": ["amount"], "optional_slots": {}}],
-    },
-}
-
-
-def turn(text: str, service: str = "Ferries_1", intent: str = "FindFerry", **more: Any) -> dict[str, Any]:
-    args, canonical = more.pop("args", {}), more.pop("canonical", None)
-    return {
-        "id": f"train/{text}/0",
-        "utterance": text,
-        "first_turn": True,
-        "domain": service.partition("_")[0].lower(),
-        "service": service,
-        "call": {"intent": intent, "args": args},
-        "call_canonical": canonical and {"intent": intent, "args": canonical},
-    }
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    turns = [
-        turn("A ferry from Calais on the 3rd, outside", args={"port": "calais", "day": "the 3rd", "cabin": "Outside"}),
-        turn("I need a ferry"),
-        turn("A ferry to nowhere", args={"port": "Dover"}),
-        turn("Pay ten euros", "Banks_1", "Pay", args={"amount": "ten euros"}),
-    ]
-    (tmp_path / "schemas_all_services.json").write_bytes(msgspec.json.encode(SERVICES))
-    (tmp_path / "train.jsonl").write_bytes(b"\n".join(msgspec.json.encode(each) for each in turns))
-    return tmp_path
+    return ferries.write(tmp_path)
 
 
 def first(folder: Path) -> sgd.Turn:
@@ -82,6 +41,26 @@ def test_lessons_are_calls_bare_calls_and_refusals(folder: Path) -> None:
     assert '{"tool":null}' in calls
     assert '{"tool":"FindFerry","arguments":{"port":null,"day":null,"cabin":null}}' in calls
     assert '{"tool":"Pay","arguments":{"amount":"ten euros"}}' in calls
+
+
+def test_tools_are_shown_in_many_ways_that_keep_what_a_call_names(folder: Path) -> None:
+    prompts = {lesson.turns[0].content for lesson in sgd.lessons(200, 1, folder) if '"port":"Calais"' in lesson.call}
+    shown = [prompt.partition(" - ")[0] for prompt in prompts]
+
+    assert "FindFerry(port, day, cabin?: Inside|Outside|dontcare)" in shown
+    assert 3 < len(shown)
+    assert all({"port", "day", "cabin?"} <= set(re.findall(r"\w+\??", prompt)) for prompt in shown)
+
+
+def test_dialogues_that_are_kept_for_choosing_are_never_learned(folder: Path) -> None:
+    many = [turn(f"Pay {number} euros", "Banks_1", "Pay", args={"amount": f"{number} euros"}) for number in range(400)]
+    (folder / "train.jsonl").write_bytes(b"\n".join(msgspec.json.encode(each) for each in many))
+    kept = {each.text for each in sgd.read(folder, "kept")}
+    learned = {lesson.turns[-1].content for lesson in sgd.lessons(800, 1, folder)}
+
+    assert 5 < len(kept) < 50
+    assert not kept & learned
+    assert 400 == len(kept) + len(sgd.read(folder, "train"))
 
 
 def test_a_call_is_right_in_the_words_of_the_turn_or_in_canonical_form() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from metier.actors.learning import spoken
-from metier.actors.learning.evaluation import calls
+from metier.actors.learning.evaluation import cases
 from metier.actors.learning.examples import Phrasebook
 from metier.actors.tools.function import FunctionTool
 from metier.cluster.teams.trip.tools import forecast
@@ -45,7 +45,7 @@ def test_a_call_is_right_if_it_is_said_or_understood_as_one_that_is() -> None:
         "en", "Rain in Rome on the 3rd of May?", {"weather": {"city": "Rome", "day": "the 3rd of May"}}
     )
     tool = FunctionTool(forecast, {"travel": None})
-    (case,) = calls.by_hand([said], {"weather": [tool]}, dt.date(2026, 11, 23))
+    (case,) = cases.by_hand([said], {"weather": [tool]}, dt.date(2026, 11, 23))
     assert case.right(("forecast", {"city": "rome", "day": "3rd of May", "nights": None}))
     assert not case.right(("forecast", {"city": "Rome", "day": None, "nights": None}))
     assert not case.right(("forecast", {"city": "Rome", "day": "3rd of May", "nights": "3rd"}))

@@ -11,11 +11,16 @@ from .. import measures
 from ..examples import Example
 from ..measures import Figure
 from ..pairs import Pair, Plan
+from ..private import Confided
 from ..sets.dialogues import Joined, Parallel
 from .report import FREQUENT, NEAREST, TRAINED, Row
 
 #: What the language's figures must reach, and what they aim at.
 F1, EXACT, SAME, P50_MS, P95_MS = (0.95, 0.985), (0.88, 0.95), (0.90, 0.97), (15.0, 8.0), (30.0, 15.0)
+
+#: What the examples of what is private, and of the rest, are named; from where on a request is.
+PRIVATE, ORDINARY = "private", "ordinary"
+_LINE = 0.5
 
 PARALLEL, JOINED = "X-RiSAWOZ, fr", "multi_sgd/test_seen"
 OTHER_SAME, OTHER_F1 = (0.80, 0.92), (0.90, 0.95)
@@ -37,6 +42,33 @@ async def rows(
         plans = [(plan(await encoder.route(pair.en)), plan(await encoder.route(pair.fr))) for pair in pairs]
         made += _quality(pairs, arm, plans, seed)
     return made + await _latency(pairs, router)
+
+
+async def confided(given: Sequence[Confided], router: Encoder, nearest: Encoder, seed: int) -> list[Row]:
+    """How well what is private is told from the rest, in each language; `nearest` knows examples of both by name."""
+    found: list[Row] = []
+    for language in ("en", "fr"):
+        texts = [getattr(each, language) for each in given]
+        routed = [await router.route(text) for text in texts]
+        near = [(await nearest.route(text)).specialists for text in texts]
+        arms = {
+            FREQUENT: [False] * len(given),
+            NEAREST: [scores[PRIVATE] > scores[ORDINARY] for scores in near],
+            TRAINED: [routing.private >= _LINE for routing in routed],
+        }
+        for arm, told in arms.items():
+            hits = [2.0 * (is_ and each.private) for is_, each in zip(told, given, strict=True)]
+            sizes = [float(is_ + each.private) for is_, each in zip(told, given, strict=True)]
+            recall = [float(is_) for is_, each in zip(told, given, strict=True) if each.private]
+            figures = {"private F1": measures.ratio(hits, sizes, seed=seed), "private recall": measures.mean(recall)}
+            if arm == TRAINED:
+                pairs = [(routing.private, each.private) for routing, each in zip(routed, given, strict=True)]
+                figures["private AUROC"] = measures.drawn(measures.auroc, pairs, seed)
+            found += [
+                Row(task="router", data=f"by hand, {language}", arm=arm, measure=measure, figure=figure)
+                for measure, figure in figures.items()
+            ]
+    return found
 
 
 async def others(

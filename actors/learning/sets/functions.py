@@ -19,6 +19,7 @@ from ...tools.base import Offer, Request
 from ...tools.schema import Described
 from .. import files
 from ..lessons import Lesson
+from ..phrases import Split, split_of
 from . import sgd
 
 NAME = "functions.jsonl"
@@ -26,7 +27,10 @@ NAME = "functions.jsonl"
 #: Share of the lessons in which arguments have names alone, as those of many Python functions.
 _UNTOLD = 0.2
 
-_TODAY = dt.date(2026, 1, 1)
+#: Of the functions, those kept from training.
+_DEV = 0.08
+
+TODAY = dt.date(2026, 1, 1)
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -43,11 +47,18 @@ class Function(msgspec.Struct, frozen=True):
     description: str
     parameters: dict[str, Any]
     requests: list[Asked]
+    #: What people ask in nearly the same words, and it cannot do.
+    others: list[str] = []
 
     @property
     def tool(self) -> Described:
         """As it is offered."""
         return Described(self.name, self.parameters, self.description)
+
+    @property
+    def split(self) -> Split:
+        """Where it belongs, by the hash of its name: those for choosing and calibrating are kept from training."""
+        return split_of(self.name, _DEV)
 
 
 def read(folder: Path) -> list[Function]:
@@ -55,7 +66,7 @@ def read(folder: Path) -> list[Function]:
     return files.lines(folder / NAME, Function, "functions")
 
 
-def lessons(functions: Sequence[Function], seed: int) -> list[Lesson]:
+def lessons(functions: Sequence[Function], seed: object) -> list[Lesson]:
     """Each function alone, among others, and offered for what it cannot do."""
     rng = random.Random(f"{seed}/functions")
     made: list[Lesson] = []
@@ -64,7 +75,9 @@ def lessons(functions: Sequence[Function], seed: int) -> list[Lesson]:
         far, stranger = rng.sample([each for each in functions if each not in (function, near)], 2)
         alone = [(function, asked) for asked in function.requests]
         foreign = [(None, rng.choice(other.requests)) for other in (near, far, stranger)]
-        made += _group([function], alone + rng.sample(foreign, rng.choice((2, 3))), f"{place}/alone")
+        foreign = rng.sample(foreign, rng.choice((2, 3)))
+        foreign += [(None, Asked(text, {})) for text in rng.sample(function.others, min(2, len(function.others)))]
+        made += _group([function], alone + foreign, f"{place}/alone")
         offered = rng.sample([function, near, far], 3)[: rng.choice((2, 3, 3))]
         among = [(each, rng.choice(each.requests)) for each in offered]
         made += _group(offered, [*among, (None, rng.choice(stranger.requests))], f"{place}/among")
@@ -80,7 +93,7 @@ def _group(offered: Sequence[Function], asked: Sequence[tuple[Function | None, A
 
 def _lesson(tools: Sequence[Described], function: Function | None, asked: Asked, name: str) -> Lesson | None:
     """None if the offer cannot say one of the arguments."""
-    request = Request(text=asked.text, today=_TODAY)
+    request = Request(text=asked.text, today=TODAY)
     offers = [tool.offer(request) for tool in tools]
     call = None
     if function is not None:
@@ -114,9 +127,14 @@ def _fits(value: Any, schema: dict[str, Any]) -> bool:
 
 
 def general(count: int, seed: int, data: Path, training: Path) -> list[Lesson]:
-    """Lessons of the functions in `training`, and `count` of the Schema-Guided Dialogue set in `data`; in some, nothing
-    tells what arguments are for."""
+    """Lessons of the functions in `training`, and about as many of the Schema-Guided Dialogue set in `data`, `count` in
+    all; in some, nothing tells what arguments are for."""
     rng = random.Random(f"{seed}/general")
-    made = lessons(read(training), seed) + sgd.lessons(count, seed, data)
+    functions = [each for each in read(training) if each.split == "train"]
+    made, draw = list[Lesson](), 0
+    while len(made) < count / 2:
+        made += lessons(functions, f"{seed}/{draw}")
+        draw += 1
+    made = made[: count // 2] + sgd.lessons(count - count // 2, seed, data)
     rng.shuffle(made)
     return [lesson.untold() if rng.random() < _UNTOLD else lesson for lesson in made]

@@ -22,12 +22,18 @@ from ...prompts import call_prompt, call_text
 from ...tools.base import Offer, Request, spans
 from ...tools.schema import Described
 from ..lessons import Lesson
+from ..phrases import split_of
 
 #: The day on which all dialogues take place, a Friday.
 TODAY = dt.date(2019, 3, 1)
 
 #: Of the lessons: turns that say values, turns that only say what is wanted, turns that none of the tools is for.
-WEIGHTS = {"said": 0.84, "bare": 0.09, "foreign": 0.07}
+WEIGHTS = {"said": 0.82, "bare": 0.09, "foreign": 0.09}
+#: Of the dialogues of `train`, those kept for choosing: services that were learned, turns that were not.
+_KEPT = 0.05
+#: Of the lessons, those whose tools are shown otherwise than the set has them; of the arguments that nobody said, those
+#: they then lack.
+_VARIED, _LACKING = 0.6, 0.3
 
 _NUMBERS = {
     word: str(number)
@@ -64,6 +70,11 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
         """What turns share that are not independent of each other."""
         return self.id.split("/")[1]
 
+    @property
+    def kept(self) -> bool:
+        """Whether it is kept from training, by the hash of its dialogue."""
+        return split_of(self.dialogue, _KEPT) == "dev"
+
 
 class _Slot(msgspec.Struct, frozen=True):
     name: str
@@ -96,9 +107,11 @@ class _Service(msgspec.Struct, frozen=True):
 
 
 def read(folder: Path, part: str) -> list[Turn]:
-    """The turns of `train`, `dev`, `test` or `test_seen`. Raises InvalidInput."""
-    lines = _bytes(folder / f"{part}.jsonl").splitlines()
-    return [msgspec.json.decode(line, type=Turn) for line in lines]
+    """The turns of `train`, `kept`, `dev`, `test` or `test_seen`; `kept` is parted from `train` by dialogue. Raises
+    InvalidInput."""
+    lines = _bytes(folder / f"{'train' if part == 'kept' else part}.jsonl").splitlines()
+    turns = [msgspec.json.decode(line, type=Turn) for line in lines]
+    return [turn for turn in turns if turn.kept == (part == "kept")] if part in ("train", "kept") else turns
 
 
 def tools(folder: Path) -> dict[str, list[Described]]:
@@ -116,20 +129,40 @@ def offers(tools: Sequence[Described], text: str) -> list[Offer]:
 
 
 def lessons(count: int, seed: int, folder: Path) -> list[Lesson]:
-    """Lessons of the part `train`: calls, bare calls, and refusals of what another domain is for."""
+    """Lessons of the part `train`: calls, bare calls, and refusals of what another domain is for. Of more than there
+    are turns, all are taken before one is taken again, with its tools shown in another way."""
     rng = random.Random(f"{seed}/sgd")
     services, turns = tools(folder), read(folder, "train")
     rng.shuffle(turns)
     said = [turn for turn in turns if turn.call.args]
     bare = [turn for turn in turns if not turn.call.args]
-    made = [lesson(services[turn.service], turn) for turn in said[: round(count * WEIGHTS["said"])]]
-    made += [lesson(services[turn.service], turn) for turn in bare[: round(count * WEIGHTS["bare"])]]
-    for turn in turns[: round(count * WEIGHTS["foreign"])]:
-        other = rng.choice([each for each in turns if each.domain != turn.domain])
-        made.append(_lesson(services[other.service], other.service, turn.text, None))
+    asked = [*_taken(said, round(count * WEIGHTS["said"])), *_taken(bare, round(count * WEIGHTS["bare"]))]
+    made = [lesson(_shown(services[turn.service], turn.call, rng), turn) for turn in asked]
+    domains = {turn.domain for turn in turns}
+    elsewhere = {domain: [turn for turn in turns if turn.domain != domain] for domain in domains}
+    for turn in _taken([turn for turn in turns if elsewhere[turn.domain]], round(count * WEIGHTS["foreign"])):
+        other = rng.choice(elsewhere[turn.domain])
+        shown = _shown(services[other.service], other.call, rng)
+        made.append(_lesson(shown, other.service, turn.text, None))
     found = [each for each in made if each is not None]
     rng.shuffle(found)
     return found
+
+
+def _taken(turns: Sequence[Turn], count: int) -> list[Turn]:
+    return [turns[place % len(turns)] for place in range(count)] if turns else []
+
+
+def _shown(tools: Sequence[Described], call: Call, rng: random.Random) -> Sequence[Described]:
+    """Tools as the set has them, or in another order, with arguments in another order and some that a call does not
+    name left out: so that signatures are read, and not known."""
+    if rng.random() >= _VARIED:
+        return tools
+    made = []
+    for tool in rng.sample(tools, len(tools)):
+        names = [name for name in tool.properties if name in call.args or rng.random() >= _LACKING]
+        made.append(tool.only(rng.sample(names, len(names))))
+    return made
 
 
 def asks(folder: Path, names: Mapping[str, str], each: int, seed: int) -> dict[str, list[str]]:

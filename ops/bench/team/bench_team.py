@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 
 from metier.actors.engines.base import Completion, Piece, Prompt, Routing
 
-NAMES = ("red", "green", "blue")
+#: Those of both teams: in parallel, and in a chain.
+NAMES = ("red", "green", "blue", "first", "second", "third")
 
 
 class Instant:

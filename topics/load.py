@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Mapping, Sequence
 
-from metier.topics.bus import Bus, Lag
-from metier.topics.errors import MetierError
-from metier.topics.streams import Consumer
+from .bus import Bus, Lag
+from .errors import Busy, MetierError
+from .messages import Task
+from .streams import TASKS, Consumer
+from .subjects import Subjects
 
-log = logging.getLogger("metier.gateway")
+log = logging.getLogger("metier.load")
 
 #: How often consumers are asked while tasks come, in seconds.
 EVERY_S = 1.0
 #: Without a task for so long, nobody asks.
 IDLE_S = 10.0
+#: Between two looks at what waits, when there was none of late, in seconds.
+GAP_S = 0.25
 #: How much the newest pace counts beside those before it.
 NEWEST = 0.3
 
@@ -56,7 +61,9 @@ class Load:
         self._consumers = consumers
         self.queues = {name: Queue() for name in consumers}
         self._asked_at = 0.0
+        self._measured_at = -2 * IDLE_S
         self._wanted = asyncio.Event()
+        self._looking = asyncio.Lock()
 
     def wait_s(self, specialists: Sequence[str] = ()) -> float:
         """How long a task would wait. Who will work on it is not known before it is read, unless it says so itself:
@@ -81,8 +88,38 @@ class Load:
             if time.monotonic() - self._asked_at > IDLE_S:
                 self._wanted.clear()
 
+    def check(self, task: Task) -> None:
+        """Raises Busy if at the team's pace the task would not have its turn before its deadline."""
+        wait_s = self.wait_s(task.specialists)
+        if wait_s > task.deadline_s:
+            reason = f"at its pace now a task waits {wait_s:.0f} s, and this one's deadline is {task.deadline_s:g} s"
+            raise _busy(reason, wait_s - task.deadline_s)
+
+    async def turned_away(self, task: Task, refused: Busy) -> Busy:
+        """A full stream's refusal with the time to come back after: measured now, if it was not of late.
+
+        Where nothing moves, the task's own deadline: there is nothing better to say.
+        """
+        try:
+            await self._look()
+        except MetierError as error:
+            log.warning("lag: %s", error, extra={"action": "lag_error"})
+        wait_s = self.wait_s(task.specialists)
+        again_s = max(wait_s - task.deadline_s, 1.0) if wait_s else task.deadline_s
+        return _busy(str(refused.values["reason"]), again_s)
+
+    async def _look(self) -> None:
+        """Measures what was not measured just now, and twice if it was not of late: a pace takes two."""
+        async with self._looking:
+            if time.monotonic() - self._measured_at > IDLE_S:
+                await self.measure()
+                await asyncio.sleep(GAP_S)
+            if time.monotonic() - self._measured_at >= GAP_S:
+                await self.measure()
+
     async def measure(self) -> None:
         """Asks every consumer once."""
+        self._measured_at = time.monotonic()
         names = list(self._consumers)
         lags = await asyncio.gather(*(self._bus.lag(self._consumers[name]) for name in names), return_exceptions=True)
         for name, lag in zip(names, lags, strict=True):
@@ -90,3 +127,13 @@ class Load:
                 self.queues[name].note(time.monotonic(), lag)
             elif not isinstance(lag, MetierError):  # an actor that nobody has started yet has no consumer
                 raise lag
+
+
+def door(subjects: Subjects) -> dict[str, Consumer]:
+    """What every team's router pulls from: all that a client knows of a team."""
+    return {ROUTER: Consumer(stream=subjects.stream(TASKS), name=ROUTER, subject=subjects.tasks(), laned=True)}
+
+
+def _busy(reason: str, again_s: float) -> Busy:
+    again_s = math.ceil(max(again_s, 1.0))
+    return Busy(reason=f"{reason}; retry after {again_s} s", retry_after_s=again_s)
