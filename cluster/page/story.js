@@ -52,7 +52,7 @@ export class Story {
     const node = this.nodes.get(event.node) ?? this.late(event);
     switch (name) {
       case "started":
-        Object.assign(node, { lost: false, state: "working", draft: "", began: node.began + 1 });
+        Object.assign(node, { lost: false, state: "working", draft: "", seconds: null, began: node.began + 1 });
         return node.began > 1 ? `${node.id} is taken up again.` : "";
       case "called":
         node.call = event.text;

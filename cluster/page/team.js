@@ -87,7 +87,9 @@ function changes(team) {
     if (was === undefined) continue;
     if (was.replicas && !actor.replicas) found.push(["bad", `${actor.actor} has no replica`]);
     else if (!was.replicas && actor.replicas) found.push(["good", `${actor.actor} is back`]);
-    else if (was.replicas !== actor.replicas) found.push(["", `${actor.actor}: ${was.replicas} → ${actor.replicas} replicas`]);
+    else if (was.replicas === actor.replicas && actor.youngest_s < was.youngest_s) {
+      found.push(["good", `${actor.actor}: a replica went, another is there`]);
+    } else if (was.replicas !== actor.replicas) found.push(["", `${actor.actor}: ${was.replicas} → ${actor.replicas} replicas`]);
     if (actor.scaled && actor.scaled.at !== was.scaled?.at) {
       found.push(["", `${actor.actor} to have ${actor.scaled.replicas}: ${actor.scaled.why}`]);
     }

@@ -6,12 +6,15 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 
 from metier.topics.ending import end
-from metier.topics.errors import MetierError
+from metier.topics.errors import MetierError, Unavailable
 
 #: Makes what is shown now; None: it is as it was.
 Make = Callable[[], Awaitable[bytes | None]]
 #: What runs while somebody watches.
 Beside = Callable[[], Coroutine[None, None, None]]
+
+#: One look may take so long: whoever watches is then told, not left with an old picture.
+LOOK_S = 4.0
 
 
 class Feed:
@@ -70,9 +73,12 @@ class Feed:
 
     async def _round(self) -> None:
         try:
-            made: bytes | MetierError | None = await self._make()
+            async with asyncio.timeout(LOOK_S):
+                made: bytes | MetierError | None = await self._make()
         except MetierError as error:
             made = error
+        except TimeoutError:
+            made = Unavailable(what="The bus", reason=f"it did not answer within {LOOK_S:g} s")
         if made is None:
             return
         self._newest = made

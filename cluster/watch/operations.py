@@ -201,7 +201,7 @@ async def _chunks(feed: Feed, name: str) -> AsyncGenerator[bytes]:
         if made is None:
             yield stream.KEEP_ALIVE
         elif isinstance(made, MetierError):
-            yield stream.event(msgspec.json.encode(problems.of(made).details), "problem")
+            yield stream.event(msgspec.json.encode(problems.of(made).details()), "problem")
         else:
             yield stream.event(made, name)
 

@@ -39,6 +39,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     output_tokens: int
     model: str
     note: str
+    #: How long its youngest replica has worked: less than before, and another took the place of one that went.
+    youngest_s: float = 0.0
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -112,4 +114,5 @@ def _row(actor: str, lag: Lag, replicas: Sequence[Presence]) -> Row:
         output_tokens=sum(p.output_tokens for p in replicas),
         model=", ".join({p.model: None for p in replicas if p.model}),
         note="; ".join(notes) if replicas else "down",
+        youngest_s=min((p.uptime_s for p in replicas), default=0.0),
     )

@@ -24,10 +24,10 @@ from metier.topics.client import connect
 from metier.topics.subjects import Subjects
 
 from . import figures, killed
+from .contender import ONE
 from .gateways import Http, gateway
 
 TEAM = Path(__file__).parent / "team" / "team.yaml"
-ONE = "Ask red for a weekend in Paris, leaving from London on Friday"
 #: Rounds that take turns, so that what else the machine does falls on each.
 WARM_UP, TASKS, ROUNDS = 100, 1000, 5
 IN_FLIGHT = 64

@@ -71,11 +71,11 @@ async def measure(options: argparse.Namespace, screen: Console) -> Report:
         if options.part in ("path", "all"):
             found = await path.measure(options.seconds, options.rounds or path.ROUNDS, status.update)
             report = msgspec.structs.replace(report, path=found)
+        if options.part in ("door", "all"):
+            report = msgspec.structs.replace(report, door=await door.measure(options.seconds, status.update))
         if options.part == "peers":
             peers = await comparison.measure(options.seconds, options.rounds or comparison.ROUNDS, status.update)
             report = msgspec.structs.replace(report, peers=peers)
-        if options.part in ("door", "all"):
-            report = msgspec.structs.replace(report, door=await door.measure(options.seconds, status.update))
     return report
 
 

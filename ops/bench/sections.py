@@ -168,7 +168,7 @@ def _memory(memory: list[figures.Memory]) -> Section:
 
 def _door(door: figures.Door) -> Section:
     killed = door.killed
-    lines = {
+    lines: dict[str, float] = {
         "a task over the bus, p50 ms": door.bus_p50_ms,
         "a task over the bus, p99 ms": door.bus_p99_ms,
         "a task over HTTP, p50 ms": door.http_p50_ms,
@@ -185,7 +185,8 @@ def _door(door: figures.Door) -> Section:
     rows = [["", "target", "measured"]]
     rows += [[label, target(label), judged(label, value)] for label, value in lines.items()]
     title = (
-        f"The HTTP door: {door.tasks} tasks of each kind with 1 in flight, then {door.in_flight}; {door.streams} "
-        f"streams; {killed.kills} kills under {killed.clients} clients, {killed.events} events of {killed.tasks} tasks"
+        f"The HTTP door: {door.tasks:,} tasks of each kind with 1 in flight, then {door.in_flight}; "
+        f"{door.streams:,} streams; {killed.kills} kills under {killed.clients} clients, "
+        f"{killed.events:,} events of {killed.tasks:,} tasks"
     )
     return Section(title, rows)

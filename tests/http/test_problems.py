@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
@@ -199,6 +200,33 @@ async def test_a_bus_that_goes_away_is_said_and_waited_for(door: Door) -> None:
 
     assert 503 == away.status_code
     assert "ok" == (await door.ask("red"))["status"]
+
+
+async def test_who_watches_is_told_that_the_bus_is_away_and_then_that_it_is_back(
+    nats: NatsServer, tmp_path: Path
+) -> None:
+    async with (
+        open_door(nats, team=team(tmp_path)) as door,
+        door.http.stream("GET", "/v1/team/events") as reply,
+        asyncio.timeout(60),
+    ):
+        lines = reply.aiter_lines()
+        await line(lines, "event: team")
+        nats.stop()
+        await line(lines, "event: problem")
+        told = json.loads((await anext(lines)).removeprefix("data: "))
+        nats.start()
+        await line(lines, "event: team")
+
+    assert (503, "urn:metier:problem:unavailable") == (told["status"], told["type"])
+
+
+async def line(lines: AsyncIterator[str], wanted: str) -> None:
+    """Reads on to a line."""
+    async for found in lines:
+        if found == wanted:
+            return
+    raise EOFError(wanted)
 
 
 async def test_a_gateway_holds_as_many_streams_as_it_was_told(nats: NatsServer) -> None:

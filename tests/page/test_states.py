@@ -170,7 +170,7 @@ async def test_axe_finds_nothing_where_the_door_asks_for_a_key_and_where_it_is_a
         await page.keyboard.press("Enter")
         await expect(page.locator("#team-name")).to_have_text("house")
         nats.stop()
-        await expect(page.locator("#away")).not_to_be_empty()
+        await expect(page.locator("#away")).not_to_be_empty(timeout=3 * LIMIT_MS)
         away = await looked_at(page)
         nats.start()
         await expect(page.locator("#away")).to_be_empty(timeout=3 * LIMIT_MS)

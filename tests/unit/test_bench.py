@@ -13,12 +13,23 @@ sys.path.append(str(Path(__file__).parents[2]))  # ops/bench is no package of th
 
 from ops.bench import tables
 from ops.bench.contender import THREE, Order, Ready, Started, carry_out
-from ops.bench.figures import Cell, Machine, Peer, Peers, Report, Traffic
+from ops.bench.figures import Cell, Door, Killed, Machine, Peer, Peers, Report, Traffic
 from ops.bench.figures import Path as PathFigures
 from ops.bench.load import beginnings, in_flight, on_schedule, percentile
 from ops.bench.rounds import medians
 from ops.bench.sections import OTHERS, peak, sections
 from ops.bench.tables import Section, Target
+
+MACHINE = Machine(
+    date=dt.datetime(2026, 1, 2, tzinfo=dt.UTC),
+    revision="abc",
+    system="Linux",
+    cpu="cpu",
+    cores=2,
+    memory_gib=1.0,
+    load=0.0,
+    versions={},
+)
 
 
 def cell(shape: str = "three", in_flight: int = 64, per_s: float = 100.0, way: str = "") -> Cell:
@@ -146,16 +157,7 @@ def report() -> Report:
         "Absent": Peer(durable="no", kept="", versions={}, cells=[], absent="there is\nno server"),
     }
     return Report(
-        machine=Machine(
-            date=dt.datetime(2026, 1, 2, tzinfo=dt.UTC),
-            revision="abc",
-            system="Linux",
-            cpu="cpu",
-            cores=2,
-            memory_gib=1.0,
-            load=0.0,
-            versions={},
-        ),
+        machine=MACHINE,
         path=PathFigures(
             rounds=3, contenders={"Metier": cells(), "a chain of three": chain} | contenders, traffic=traffic
         ),
@@ -188,3 +190,29 @@ def test_every_target_of_a_path_stands_in_its_table() -> None:
     labels = {row[0] for section in sections(report()) for row in section.rows}
 
     assert {label for label in tables.TARGETS if label.startswith(("one", "three"))} <= labels
+
+
+def test_the_door_is_judged_by_what_it_adds_and_by_what_it_lost() -> None:
+    lossy = Killed(kills=3, clients=32, tasks=100, events=500, lost=1, doubled=0, away_s=1.5)
+    door = Door(
+        tasks=1000,
+        bus_p50_ms=4.0,
+        bus_p99_ms=9.0,
+        http_p50_ms=5.0,
+        http_p99_ms=12.0,
+        first_event_p50_ms=8.0,
+        first_event_p99_ms=21.0,
+        in_flight=64,
+        per_s=250.0,
+        streams=1000,
+        idle_mb=118.0,
+        streams_mb=161.0,
+        broker_mb=90.0,
+        killed=lossy,
+    )
+    (section,) = sections(Report(machine=MACHINE, door=door))
+    rows = {row[0]: row[1:] for row in section.rows}
+
+    assert ["≤ 5", "1.00 ✓"] == rows["the door adds, p50 ms"]
+    assert ["≥ 300", "250 ✗"] == rows["tasks through the door/s"]
+    assert ["≤ 0", "1 ✗"] == rows["events lost or doubled"]

@@ -59,8 +59,7 @@ def test_a_subject_carries_the_message_the_page_says_in_the_direction_it_says(su
 @pytest.mark.parametrize("subject", subjects())
 def test_a_subject_is_kept_as_long_as_the_page_says(subject: str) -> None:
     kind = subject.split(".")[1]
-    declared = streams.streams(Subjects())
-    held = [one for one in declared if kind in {subject.split(".")[1] for subject in one.subjects}]
+    held = [one for one in streams.streams(Subjects()) if any(held.split(".")[1] == kind for held in one.subjects)]
 
     assert (kept(held[0]) if held else "no") == subjects()[subject][2]
 
@@ -120,6 +119,9 @@ def test_the_pages_limits_are_the_codes() -> None:
     text = PUBLISH.read_text()
 
     assert f"above {TEXT_LIMIT:,} characters" in text
+    waiting, of_one = streams.TASKS_WAITING, streams.TASKS_WAITING_PER_TENANT
+    assert f"{waiting:,} tasks wait to be read, or {of_one:,} of your tenant and class" in text
+    assert f"or {asking.ROOM:,} wait here" in text
     assert f"at most\n{TOKEN_LIMIT}." in text
     assert (120.0, 10) == (broker.DEDUPE_S, client.GRACE_S)
     assert "within two minutes" in text
