@@ -54,7 +54,7 @@ async def started(
 async def _running(number: int) -> None:
     """Waits until every actor has that many replicas: a team is up when each has one."""
     from ray import serve
-    from ray.serve.schema import ReplicaState
+    from ray.serve._private.common import ReplicaState
 
     def complete() -> bool:
         deployments = [each for app in serve.status().applications.values() for each in app.deployments.values()]
