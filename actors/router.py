@@ -55,7 +55,8 @@ class Router:
         self._subjects = subjects
         self._bus = bus
         self._ledger = Ledger(bus)
-        self._counted_at = -COUNT_EVERY_S
+        #: Tasks that may still be taken before what waits is counted again, and when it was counted.
+        self._room, self._counted_at = 0, 0.0
         self._counting = asyncio.Lock()
         self._encoder = encoder
         self._roster = roster
@@ -104,15 +105,14 @@ class Router:
 
     async def _room_within(self) -> None:
         """Returns when the team can take more work: what the router accepts, the streams behind it must hold."""
-        if time.monotonic() - self._counted_at < COUNT_EVERY_S:
-            return
         async with self._counting:
-            while time.monotonic() - self._counted_at >= COUNT_EVERY_S:
+            while self._room <= 0 or time.monotonic() - self._counted_at >= COUNT_EVERY_S:
                 names = [self._subjects.stream(stream) for stream in (SUBTASKS, ESCALATIONS)]
-                if sum(await asyncio.gather(*map(self._bus.messages, names))) < WITHIN:
-                    self._counted_at = time.monotonic()
-                else:
+                self._room = WITHIN - sum(await asyncio.gather(*map(self._bus.messages, names)))
+                self._counted_at = time.monotonic()
+                if self._room <= 0:
                     await asyncio.sleep(COUNT_EVERY_S)
+            self._room -= 1
 
     def _check_subject(self, task: Task, subject: str) -> None:
         tenant, class_ = self._subjects.parse_task(subject)
