@@ -1,7 +1,7 @@
 // All tasks of the tenant, whoever asked them. The rows stay; what they say changes, so that nothing ever jumps.
 
 import { byId, h, put } from "./dom.js";
-import { remember } from "./task.js";
+import { question, remember } from "./task.js";
 
 const ROWS = 30;
 let rows = [];
@@ -26,7 +26,7 @@ export function show({ running, ended, tasks }) {
     row.item.hidden = !task;
     if (!task) return;
     row.task = task;
-    put(row.text, task.text || task.task_id);
+    put(row.text, task.text || question(task.task_id) || task.task_id);
     put(row.state, stands(task));
     row.link.href = `#/task/${task.task_id}`;
     row.link.dataset.state = task.status ?? "running";
@@ -35,7 +35,10 @@ export function show({ running, ended, tasks }) {
 
 function stands(task) {
   const status = task.status ?? "running";
-  if (status !== "running") return `${status.replace("_", " ")}, ${(task.ended - task.at).toFixed(1)} s`;
+  if (status !== "running") {
+    const took = task.ended - task.at; // of a task whose beginning nobody heard: nothing
+    return status.replace("_", " ") + (took > 0.001 ? `, ${took.toFixed(1)} s` : "");
+  }
   if (!task.nodes) return "being read";
   return `${task.done ?? 0} of ${task.nodes}${task.working?.length ? ` · ${task.working.join(", ")}` : ""}`;
 }

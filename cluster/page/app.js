@@ -17,6 +17,7 @@ const page = new AbortController();
 function route() {
   const [, name = "", ...rest] = location.hash.split("/").map(decodeURIComponent);
   const view = ["team", "dead"].includes(name) ? name : "ask";
+  if (byId(view).hidden) scrollTo(0, 0);
   for (const section of document.querySelectorAll(".view")) section.hidden = section.id !== view;
   for (const link of document.querySelectorAll("nav a")) {
     if (link.dataset.view === view) link.setAttribute("aria-current", "page");

@@ -45,7 +45,7 @@ async function load() {
 
 function said(all, listed) {
   const some = listed < all ? `, the newest ${listed} of them here` : "";
-  return `${all.toLocaleString("en")}${some}. Sent again, a message goes to where it came from.`;
+  return `${all.toLocaleString("en")} ${all === 1 ? "message" : "messages"}${some}. Sent again, one goes to where it came from.`;
 }
 
 function stone(grave, open) {
@@ -56,7 +56,6 @@ function stone(grave, open) {
       h("span", { className: "figure" }, grave.number), h("span", { className: "name" }, grave.actor),
       h("span", { className: "gist" }, grave.reason), h("span", { className: "figure" }, grave.at ? `${age(grave.at)} ago` : "")),
     h("div", { className: "body" },
-      h("p", {}, grave.reason),
       h("p", { className: "small" }, "To ", h("code", {}, grave.subject), `, after ${grave.attempts} ${grave.attempts === 1 ? "attempt" : "attempts"}`),
       h("pre", { tabIndex: 0, role: "group", "aria-label": "Message" }, [headers, grave.payload].filter(Boolean).join("\n\n")),
       again)));

@@ -30,7 +30,8 @@ export function remember(id, text) {
   sessionStorage.setItem(KEPT, JSON.stringify(Object.fromEntries(Object.entries(kept).slice(-50))));
 }
 
-function question(id) {
+/** The words of a task, as far as this tab knows them. */
+export function question(id) {
   return JSON.parse(sessionStorage.getItem(KEPT) ?? "{}")[id] ?? "";
 }
 
@@ -175,7 +176,7 @@ class TaskView {
       const word = node.lost && node.state === "working" ? "lost its replica" : node.word;
       states.set(node.id, {
         state: node.state,
-        word: node.seconds === null ? word : `${word}, ${seconds(node.seconds)}`,
+        word: node.seconds === null || node.began > 1 ? word : `${word}, ${seconds(node.seconds)}`, // a station is narrow
         who: node.specialist === node.id ? node.id : `${node.id} → ${node.specialist}`,
       });
       this.cards.get(node.id).update(node, word);

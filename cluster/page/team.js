@@ -10,6 +10,12 @@ const COLUMNS = [
   ["large", "On the large model"], ["scaled", "Last scaled"],
 ];
 const ALL = "the whole team";
+/** What those do that no team file describes. */
+const ROLES = {
+  router: "Reads each task and plans who works on it.",
+  aggregator: "Joins what was found into one answer.",
+  tier: "A large model, for what the specialists cannot do.",
+};
 
 const history = new Map();
 const times = [];
@@ -118,7 +124,7 @@ function lay() {
     if (rows.has(actor.actor)) continue;
     const cells = Object.fromEntries(COLUMNS.slice(1).map(([key]) => [key, h("td", { className: key })]));
     const link = h("a", { href: `#/team/${actor.actor}` }, actor.actor);
-    const head = h("th", { scope: "row" }, link, h("span", { className: "about" }, actor.about || actor.role));
+    const head = h("th", { scope: "row" }, link, h("span", { className: "about" }, actor.about || ROLES[actor.role] || actor.role));
     rows.set(actor.actor, { row: h("tr", {}, head, ...Object.values(cells)), cells });
   }
   order();
