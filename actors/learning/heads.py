@@ -78,13 +78,15 @@ class Router(torch.nn.Module):
         return torch.cat([self.specialists(scaled), self.open(scaled)], dim=-1)
 
 
-def adapt(base: Path, labels: Sequence[str], tuning: Tuning) -> Router:
-    """The base encoder with a fresh adapter and fresh heads."""
-    return Router(adapted(base, tuning), AutoTokenizer.from_pretrained(base), labels, tuning)
+def adapt(base: Path, labels: Sequence[str], tuning: Tuning, start: Path | None = None) -> Router:
+    """The base encoder with a fresh adapter and fresh heads, or with those that an earlier run wrote."""
+    router = Router(adapted(base, tuning), AutoTokenizer.from_pretrained(base), labels, tuning)
+    if start is not None:
+        _take(router, start)
+    return router
 
 
-def take(router: Router, start: Path) -> None:
-    """Takes the adapter and the heads that an earlier run wrote, to go on with."""
+def _take(router: Router, start: Path) -> None:
     set_peft_model_state_dict(router.encoder, load_file(start / "adapter" / "adapter_model.safetensors"))
     weights = load_file(start / "heads.safetensors")
     for name in ("specialists", "open", "private"):

@@ -11,7 +11,7 @@ import datetime as dt
 import itertools
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -193,10 +193,8 @@ def run(
     book = Phrasebook.read(team / "training", routing=recipe.routes)
     made = sets(team, book, recipe, folder)
     labels = (*book.team.specialists, *book.team.others)
-    router = heads.adapt(directory, labels, recipe)
+    router = heads.adapt(directory, labels, recipe, start)
     before = manifest.read(start) if start else None
-    if start is not None:
-        heads.take(router, start)
     begun = time.monotonic()
     steps = heads.train(
         router,
@@ -209,7 +207,6 @@ def run(
     about = _fitted(router, made.dev, base)
     secret = confiding(router, made.confided)
     heads.write(router, out, base, about, private=bool(made.confided))
-    found = {name: heads.score(router, examples) for name, examples in made.tests.items()}
     card.finish(
         out,
         base,
@@ -218,10 +215,14 @@ def run(
         command=told,
         data=made.described,
         steps=steps,
-        metrics={key: value for name, each in found.items() for key, value in metrics(each, about, name).items()}
-        | secret,
+        metrics=_tested(router, made.tests, about) | secret,
         start=before,
     )
+
+
+def _tested(router: heads.Router, tests: Mapping[str, Sequence[Example]], about: Heads) -> dict[str, float]:
+    found = {name: heads.score(router, examples) for name, examples in tests.items()}
+    return {key: value for name, each in found.items() for key, value in metrics(each, about, name).items()}
 
 
 def confiding(router: heads.Router, dev: Sequence[Example]) -> dict[str, float]:

@@ -112,13 +112,14 @@ def test_a_router_learns_what_is_private_and_that_languages_are_alike(minilm: Pa
 
 def test_a_router_goes_on_from_what_an_earlier_run_wrote(minilm: Path, tmp_path: Path) -> None:
     tuning = router.Recipe(seed=1, rank=2, layers=1, dropout=0.0)
-    earlier, later = (heads.adapt(minilm, ["hotels", "weather"], tuning) for _ in range(2))
+    labels = ["hotels", "weather"]
+    earlier = heads.adapt(minilm, labels, tuning)
     optimizer = torch.optim.AdamW([each for each in earlier.parameters() if each.requires_grad], lr=1e-2)
     batch = [Pair("A hotel in Nice", "Un hôtel à Nice", ("hotels",)).examples]
     for _ in range(3):
         _step(earlier, batch, optimizer)
-    heads.write(earlier, tmp_path, "all-minilm-l6-v2", Heads(labels=["hotels", "weather"], version="1"), private=True)
-    heads.take(later, tmp_path)
+    heads.write(earlier, tmp_path, "all-minilm-l6-v2", Heads(labels=labels, version="1"), private=True)
+    later = heads.adapt(minilm, labels, tuning, tmp_path)
 
     with torch.inference_mode():
         expected, found = (each(["A hotel in Nice", "Rain?"]) for each in (earlier, later))
