@@ -91,7 +91,9 @@ async def router(team: Team, options: Namespace, used: Used) -> list[Row]:
         await encoder.load()
     learned = asks.requests(1_000, "train", options.seed)
     rows = await routes.rows(found, trained, nearest, learned, _planner(team), options.seed)
-    if confided := private.read(folder / "evaluation")[: options.sample or None]:
+    if confided := private.read(folder / "evaluation"):
+        # They stand in order: of a sample some are private, and some not.
+        confided = confided[:: max(1, len(confided) // (options.sample or len(confided)))]
         rows += await routes.confided(confided, trained, await _private_by_example(team), options.seed)
     if options.data is not None:
         turns = dialogues.parallel(options.data / "french_xrisawoz")[: options.sample or None]

@@ -48,11 +48,11 @@ def measured(tmp_path: Path, *arguments: str) -> dict[tuple[str, str], float]:
 
 def test_the_router_plans_as_well_as_it_is_said_to(tmp_path: Path) -> None:
     found = measured(tmp_path, "router", "--sample", "60")
-    assert found["by hand, en", "set F1"] >= 0.9
-    assert found["by hand, en", "whole set exact"] >= 0.75
-    assert found["by hand, fr", "set F1"] >= 0.9
-    assert found["by hand, fr", "whole set exact"] >= 0.75
-    assert found["by hand, fr", "same plan as in English"] >= 0.7
+    for language in ("en", "fr"):
+        assert found[f"by hand, {language}", "set F1"] >= 0.92
+        assert found[f"by hand, {language}", "whole set exact"] >= 0.78
+        assert found[f"by hand, {language}", "private recall"] >= 0.9
+    assert found["by hand, fr", "same plan as in English"] >= 0.75
 
 
 def test_the_specialists_call_as_well_as_it_is_said(tmp_path: Path) -> None:

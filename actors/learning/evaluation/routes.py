@@ -61,7 +61,7 @@ async def confided(given: Sequence[Confided], router: Encoder, nearest: Encoder,
             sizes = [float(is_ + each.private) for is_, each in zip(told, given, strict=True)]
             recall = [float(is_) for is_, each in zip(told, given, strict=True) if each.private]
             figures = {"private F1": measures.ratio(hits, sizes, seed=seed), "private recall": measures.mean(recall)}
-            if arm == TRAINED:
+            if arm == TRAINED and len({each.private for each in given}) == 2:
                 pairs = [(routing.private, each.private) for routing, each in zip(routed, given, strict=True)]
                 figures["private AUROC"] = measures.drawn(measures.auroc, pairs, seed)
             found += [
