@@ -140,4 +140,6 @@ async def _http_problem(request: Request, error: Exception) -> Response:
     """What Starlette itself refuses: no such path, no such method."""
     assert isinstance(error, HTTPException)
     detail = f"There is no {request.method} {request.url.path}; GET /openapi.json says what there is."
+    if allowed := (error.headers or {}).get("Allow"):
+        detail = f"{request.url.path} takes {allowed}, not {request.method}; GET /openapi.json says what there is."
     return Problem(error.status_code, detail, headers=dict(error.headers or {})).response()

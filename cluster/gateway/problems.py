@@ -57,7 +57,7 @@ class Problem(Exception):  # noqa: N818 - it is what HTTP calls it
         error = {"message": self.detail, "type": kind, "param": None, "code": self.kind.replace("-", "_")}
         return Details(
             type=f"urn:metier:problem:{self.kind}",
-            title=self.kind.replace("-", " ").capitalize(),
+            title=self.kind.replace("-", " ").capitalize().replace("json", "JSON"),
             status=self.status,
             detail=self.detail,
             openai=error if openai else None,

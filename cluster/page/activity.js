@@ -37,7 +37,7 @@ function stands(task) {
   const status = task.status ?? "running";
   if (status !== "running") {
     const took = task.ended - task.at; // of a task whose beginning nobody heard: nothing
-    return status.replace("_", " ") + (took > 0.001 ? `, ${took.toFixed(1)} s` : "");
+    return status.replace("_", " ") + (took > 0.05 ? `, ${took.toFixed(1)} s` : "");
   }
   if (!task.nodes) return "being read";
   return `${task.done ?? 0} of ${task.nodes}${task.working?.length ? ` · ${task.working.join(", ")}` : ""}`;
