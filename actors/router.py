@@ -117,8 +117,9 @@ class Router:
     def _check_subject(self, task: Task, subject: str) -> None:
         tenant, class_ = self._subjects.parse_task(subject)
         if (tenant, class_) != (task.tenant, task.class_):
+            published = self._subjects.published(subject)
             raise InvalidInput(
-                reason=f"the task says tenant {task.tenant!r} and class {str(task.class_)!r}, its subject {subject!r}"
+                reason=f"the task says tenant {task.tenant!r} and class {str(task.class_)!r}, its subject {published!r}"
             )
 
     async def _plan(self, task: Task, delivery: Delivery) -> Plan:
