@@ -25,7 +25,7 @@ SHIFT = 0.001
 async def test_a_question_becomes_a_plan_then_findings_an_answer_and_a_trace(
     nats: NatsServer, tmp_path: Path, page: Page
 ) -> None:
-    async with staged(nats, tmp_path, page, blue=InstantEngine({}, pause_s=1.0)) as stage:
+    async with staged(nats, tmp_path, page, blue=InstantEngine({}, pause_s=3.0)) as stage:
         await page.goto(stage.address)
         await ask(page, ALL)
 
