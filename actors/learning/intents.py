@@ -5,28 +5,34 @@
 The data are `train.jsonl`, `val.jsonl` and `test.jsonl` with `text`, `intent` and `oos` (none of the intents), as in
 CLINC150 (Larson et al. 2019, arXiv 1909.02027). Known sentences are learned by cross entropy; those without an intent
 should leave all labels equally likely (outlier exposure, Hendrycks et al. 2018, arXiv 1812.04606), and are told by
-their free energy. More of those may lie in `oos_plus_train_extra.jsonl`.
+their free energy. More of those may lie in `oos_plus_train_extra.jsonl`. With `teachers` in the recipe, as many are
+trained first, and what they say of a sentence is learned beside its label.
 """
 
 from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import logging
 import math
+import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import torch
 from torch.nn import functional
 
 from ..engines.encoder import EncoderSettings, Heads, RouterEncoder
 from ..engines.sources import parse
-from . import card, command, heads, manifest
+from . import card, command, heads, manifest, teachers
 from .evaluation.intents import Judged, Sentence, figures, judge, read
 from .examples import Example
 from .heads import Tuning
+
+_log = logging.getLogger(__name__)
 
 
 class Recipe(Tuning, frozen=True, kw_only=True):
@@ -38,22 +44,30 @@ class Recipe(Tuning, frozen=True, kw_only=True):
     learning_rate: float = 4e-4
     #: What a sentence without an intent counts.
     outliers: float = 0.5
+    #: So many are trained first, each from a seed of its own; what they say counts so much of what is learned, and they
+    #: are asked about sentences that so many of the words were left out of, too.
+    teachers: int = 0
+    taught: float = 0.7
+    thinned: float = 0.15
     #: Of the known sentences of `val.jsonl`, so many are to be told right and not taken for open.
     kept: float = 0.96
 
 
-def loss(router: heads.Router, recipe: Recipe, batch: Sequence[Example]) -> torch.Tensor:
-    """Cross entropy of what is known, and how far the rest is from leaving all labels equally likely."""
+def loss(
+    router: heads.Router, recipe: Recipe, told: Mapping[str, torch.Tensor], batch: Sequence[Example]
+) -> torch.Tensor:
+    """Cross entropy with the label of what is known, with no label more likely than another for the rest, and with what
+    the teachers told of a text, if they did."""
     places = {name: at for at, name in enumerate(router.labels)}
     logits = router([example.text for example in batch])[:, :-1]
-    known = torch.tensor([not example.open for example in batch])
-    total = torch.zeros(())
-    if known.any():
-        right = torch.tensor([places[example.labels[0]] for example in batch if not example.open])
-        total = total + functional.cross_entropy(logits[known], right, reduction="sum")
-    if not known.all():
-        total = total - recipe.outliers * functional.log_softmax(logits[~known], -1).mean(-1).sum()
-    return total / len(batch)
+    wanted = torch.full_like(logits, 1 / len(places))
+    for row, example in enumerate(batch):
+        if not example.open:
+            wanted[row] = functional.one_hot(torch.tensor(places[example.labels[0]]), len(places))
+        if example.text in told:
+            wanted[row] = wanted[row].lerp(told[example.text].to(wanted), recipe.taught)
+    weights = torch.tensor([recipe.outliers if example.open else 1.0 for example in batch])
+    return (functional.cross_entropy(logits, wanted, reduction="none") * weights).sum() / len(batch)
 
 
 def fitted(router: heads.Router, val: Sequence[Sentence], recipe: Recipe) -> tuple[float, float, float]:
@@ -79,24 +93,26 @@ def fitted(router: heads.Router, val: Sequence[Sentence], recipe: Recipe) -> tup
     return temperature, line, slope
 
 
-def run(folder: Path, base: str, directory: Path, out: Path, recipe: Recipe, told: str = "") -> None:
-    """Tunes on `train.jsonl`, chooses on `val.jsonl`, tests on `test.jsonl`, and writes all with its manifest."""
-    train, val, test = (read(folder / f"{part}.jsonl") for part in ("train", "val", "test"))
-    more = folder / "oos_plus_train_extra.jsonl"
-    train += read(more) if more.exists() else []
-    labels = sorted({sentence.intent for sentence in train if not sentence.oos})
-    examples = [sentence.example for sentence in train]
-    described = [manifest.data(f"{folder.name}, train", train, "CC BY 3.0")]
-    router = heads.adapt(directory, labels, recipe)
-    begun = time.monotonic()
-    learned = partial(loss, router, recipe)
-    steps = heads.train(router, examples, lambda each: len(each.text), learned, out, (base, recipe, described))
+def tune(
+    examples: Sequence[Example],
+    told: Mapping[str, torch.Tensor],
+    val: Sequence[Sentence],
+    base: tuple[str, Path],
+    out: Path,
+    recipe: Recipe,
+) -> int:
+    """Trains heads of a base, its name and where it lies, and writes them; returns the number of steps."""
+    labels = sorted({example.labels[0] for example in examples if not example.open})
+    router = heads.adapt(base[1], labels, recipe)
+    learned = partial(loss, router, recipe, told)
+    identity = (base[0], recipe, examples, sorted(told))
+    steps = heads.train(router, examples, lambda each: len(each.text), learned, out, identity)
     temperature, energy, slope = fitted(router, val, recipe)
     about = Heads(
         labels=labels,
         kind="one",
         version=f"{dt.datetime.now(dt.UTC):%Y-%m-%d}",
-        base_sha256=parse(base).sha256,
+        base_sha256=parse(base[0]).sha256,
         prefix=recipe.prefix,
         layers=recipe.layers,
         scale=recipe.scale,
@@ -104,7 +120,42 @@ def run(folder: Path, base: str, directory: Path, out: Path, recipe: Recipe, tol
         energy=energy,
         energy_slope=slope,
     )
-    heads.write(router, out, base, about)
+    heads.write(router, out, base[0], about)
+    return steps
+
+
+def teach(
+    examples: Sequence[Example], val: Sequence[Sentence], base: tuple[str, Path], out: Path, recipe: Recipe
+) -> list[heads.Router]:
+    """The teachers, each trained from a seed of its own, or read where an earlier run came so far."""
+    routers: list[heads.Router] = []
+    for seed in range(recipe.seed + 1, recipe.seed + 1 + recipe.teachers):
+        settings = msgspec.structs.replace(recipe, seed=seed, teachers=0)
+        folder, told = out / str(seed), msgspec.json.encode(settings)
+        done = folder / "recipe.json"
+        if not done.exists() or done.read_bytes() != told:
+            _log.info("training the teacher of seed %d", seed)
+            tune(examples, {}, val, base, folder, settings)
+            done.write_bytes(told)
+        labels = sorted({example.labels[0] for example in examples if not example.open})
+        routers.append(heads.adapt(base[1], labels, settings, folder))
+    return routers
+
+
+def run(folder: Path, base: str, directory: Path, out: Path, recipe: Recipe, told: str = "") -> None:
+    """Tunes on `train.jsonl`, chooses on `val.jsonl`, tests on `test.jsonl`, and writes all with its manifest."""
+    train, val, test = (read(folder / f"{part}.jsonl") for part in ("train", "val", "test"))
+    more = folder / "oos_plus_train_extra.jsonl"
+    train += read(more) if more.exists() else []
+    examples = [sentence.example for sentence in train]
+    begun = time.monotonic()
+    said: dict[str, torch.Tensor] = {}
+    if recipe.teachers:
+        routers = teach(examples, val, (base, directory), out / "teachers", recipe)
+        examples += teachers.thinned(examples, recipe.thinned, recipe.seed)
+        said = teachers.opinions(routers, examples)
+    steps = tune(examples, said, val, (base, directory), out, recipe)
+    shutil.rmtree(out / "teachers", ignore_errors=True)
     found = figures(asyncio.run(_served(directory, out, test)), recipe.seed)
     card.finish(
         out,
@@ -112,7 +163,7 @@ def run(folder: Path, base: str, directory: Path, out: Path, recipe: Recipe, tol
         recipe,
         begun,
         command=told,
-        data=described,
+        data=[manifest.data(f"{folder.name}, train", train, "CC BY 3.0")],
         steps=steps,
         metrics={f"test.{name}": round(figure.value, 4) for name, figure in found.items()},
     )
