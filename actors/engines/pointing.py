@@ -95,7 +95,8 @@ class Pointer(torch.nn.Module):
 
     def length(self, text: str) -> int:
         """How many tokens a text has."""
-        return len(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        # Not by the tokenizer itself: that would turn off the padding which another thread's batch has just turned on.
+        return len(self.tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids)
 
     def forward(self, readings: Sequence[Reading]) -> list[Scores]:
         """The scores of each reading."""

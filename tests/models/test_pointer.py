@@ -99,6 +99,17 @@ def test_how_readily_it_refuses_is_stored_and_not_learned_from(e5: Path, folder:
     assert 0.0 == pointer.adapt(e5, TINY, tmp_path / "shy").refusal
 
 
+def test_counting_the_tokens_of_a_text_leaves_the_padding_of_batches_alone(e5: Path, folder: Path) -> None:
+    # The tokenizer is one for all threads: a batch is read in one while a text is counted in another.
+    counted = load(e5, {"tiny": folder}, torch.float32, "e5")["tiny"]
+    counted.tokenizer(["a", "a longer one"], padding=True, truncation=True, max_length=64)
+    before = (counted.tokenizer.backend_tokenizer.padding, counted.tokenizer.backend_tokenizer.truncation)
+    found = counted.length("paint the kitchen")
+    assert before == (counted.tokenizer.backend_tokenizer.padding, counted.tokenizer.backend_tokenizer.truncation)
+    assert before[0] is not None
+    assert found == len(counted.tokenizer.tokenize("paint the kitchen"))
+
+
 def test_every_value_of_a_lesson_has_its_place() -> None:
     offers, prompt = asked("Paint the kitchen red and deep blue, two coats, matt")
     call = {"room": "kitchen", "colours": ["red", "deep blue"], "coats": 2, "finish": "matt", "primer": None}
