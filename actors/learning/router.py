@@ -25,7 +25,7 @@ from . import card, command, heads, manifest, pairs, private
 from .asks import Asks
 from .examples import OPEN, Example, Phrasebook, generate, public
 from .heads import Tuning
-from .scores import f1, fit_temperature, fit_thresholds, metrics
+from .scores import chosen, f1, fit_temperature, fit_thresholds, metrics
 from .sets import dialogues, sgd
 
 #: Of the requests: for one specialist, for two, whole trips, open ones.
@@ -67,6 +67,8 @@ class Recipe(Tuning, frozen=True, kw_only=True):
     joined: int = 0
     #: What it counts that the same request has other embeddings in other languages.
     alike: float = 0.0
+    #: What it counts that others are thought to be needed for it there.
+    agree: float = 0.0
     #: How often those that are private or not are seen in each epoch, where the team has any.
     private: int = 1
     #: Of CLINC150, and of what people say first in the Schema-Guided Dialogue set for each specialist, where they are
@@ -153,9 +155,10 @@ def _sample(path: Path, count: int, seed: int) -> list[Example]:
     return rng.sample(served, few) + rng.sample(others, min(len(others), count - few))
 
 
-def loss(router: heads.Router, alike: float, batch: Sequence[Request]) -> torch.Tensor:
+def loss(router: heads.Router, recipe: Recipe, batch: Sequence[Request]) -> torch.Tensor:
     """Cross entropy of each specialist by itself, of being open, and of being private; and how far a request is from
-    itself in another language: one minus the cosine, of weight `alike`."""
+    itself in another language: one minus the cosine, of weight `alike`, and the squares by which the chances differ, of
+    weight `agree`."""
     examples = [example for request in batch for example in request]
     embeddings = router.embed([example.text for example in examples])
     found = torch.zeros(())
@@ -167,9 +170,14 @@ def loss(router: heads.Router, alike: float, batch: Sequence[Request]) -> torch.
         secret = torch.tensor([float(bool(examples[place].private)) for place in judged])
         scores = router.confide(embeddings[torch.tensor(judged)])
         found = found + functional.binary_cross_entropy_with_logits(scores, secret) / len(router.labels)
-    if alike and (firsts := [place for place, request in _starts(batch) if len(request) == 2]):
+    if firsts := [place for place, request in _starts(batch) if len(request) == 2]:
         first = torch.tensor(firsts)
-        found = found + alike * (1 - (embeddings[first] * embeddings[first + 1]).sum(-1)).mean()
+        one, other = embeddings[first], embeddings[first + 1]
+        if recipe.alike:
+            found = found + recipe.alike * (1 - (one * other).sum(-1)).mean()
+        if recipe.agree:
+            here, there = (torch.sigmoid(router.judge(each)) for each in (one, other))
+            found = found + recipe.agree * functional.mse_loss(here, there)
     return found
 
 
@@ -200,7 +208,7 @@ def run(
         router,
         made.train,
         lambda request: len(request[0].text),
-        partial(loss, router, recipe.alike),
+        partial(loss, router, recipe),
         out,
         (base, recipe, made.described, before),
     )
@@ -222,7 +230,11 @@ def run(
 
 def _tested(router: heads.Router, tests: Mapping[str, Sequence[Example]], about: Heads) -> dict[str, float]:
     found = {name: heads.score(router, examples) for name, examples in tests.items()}
-    return {key: value for name, each in found.items() for key, value in metrics(each, about, name).items()}
+    figures = {key: value for name, each in found.items() for key, value in metrics(each, about, name).items()}
+    if {"dev.en", "dev.fr"} <= found.keys():
+        one, other = (chosen(found[name], about) for name in ("dev.en", "dev.fr"))
+        figures["dev.same"] = round(float((one == other).all(dim=1).float().mean()), 4)
+    return figures
 
 
 def confiding(router: heads.Router, dev: Sequence[Example]) -> dict[str, float]:

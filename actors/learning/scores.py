@@ -63,14 +63,20 @@ def f1(found: torch.Tensor, truth: torch.Tensor) -> float:
     return 2 * hits / all_ if all_ else 1.0
 
 
-def metrics(scores: Scores, heads: Heads, name: str) -> dict[str, float]:
-    """Held-out figures: all specialists right, F1 over them, and how open requests are told apart."""
+def chosen(scores: Scores, heads: Heads) -> torch.Tensor:
+    """Whom heads call, and whether they take a request for open, `[requests, labels + 1]`: what is open goes to no
+    specialist."""
     scores = msgspec.structs.replace(scores, temperature=heads.temperature, open_temperature=heads.open_temperature)
     found = scores.chances >= torch.tensor([heads.thresholds[label] for label in (*scores.labels, OPEN)])
+    found[:, :-1] &= ~found[:, -1:]
+    return found
+
+
+def metrics(scores: Scores, heads: Heads, name: str) -> dict[str, float]:
+    """Held-out figures: all specialists right, F1 over them, and how open requests are told apart."""
+    found = chosen(scores, heads)
     truth = scores.truth > 0
-    is_open, was_open = truth[:, -1], found[:, -1]
-    # What is told to be open goes to no specialist.
-    needed = found[:, :-1] & ~was_open[:, None]
+    is_open, was_open, needed = truth[:, -1], found[:, -1], found[:, :-1]
     right = (needed == truth[:, :-1]).all(dim=1)
     figures = {
         "requests": float(len(truth)),

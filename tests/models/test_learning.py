@@ -110,6 +110,16 @@ def test_a_router_learns_what_is_private_and_that_languages_are_alike(minilm: Pa
     assert float(embeddings[0] @ embeddings[1]) > 0.9
 
 
+def test_languages_that_should_agree_are_pulled_to_the_same_specialists(minilm: Path) -> None:
+    learner = heads.adapt(minilm, ["hotels", "weather"], router.Recipe(seed=1, rank=2, layers=1, dropout=0.0))
+    request = Pair("A hotel in Nice", "Un hôtel à Nice", ("hotels",)).examples
+    apart, agreed = (router.loss(learner, router.Recipe(agree=agree), [request]).item() for agree in (0.0, 10.0))
+    with torch.inference_mode():
+        one, other = torch.sigmoid(learner([each.text for each in request]))
+    assert float((one - other).square().mean()) * 10 == pytest.approx(agreed - apart, rel=1e-3)
+    assert agreed > apart
+
+
 def test_a_router_goes_on_from_what_an_earlier_run_wrote(minilm: Path, tmp_path: Path) -> None:
     tuning = router.Recipe(seed=1, rank=2, layers=1, dropout=0.0)
     labels = ["hotels", "weather"]
@@ -128,7 +138,7 @@ def test_a_router_goes_on_from_what_an_earlier_run_wrote(minilm: Path, tmp_path:
 
 
 def _step(learner: heads.Router, batch: list[list[Example]], optimizer: torch.optim.Optimizer) -> float:
-    found = router.loss(learner, 1.0, batch)
+    found = router.loss(learner, router.Recipe(alike=1.0), batch)
     optimizer.zero_grad()
     found.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
