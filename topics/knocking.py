@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from .bus import Delivery
 from .lanes import Turns
-from .pulls import TICK_S, JetStreamDelivery, Resolve, resolved
+from .pulls import TICK_S, OpenPull, Resolve
 from .streams import Consumer
 from .wire import (
     DESCRIPTION,
@@ -20,13 +17,10 @@ from .wire import (
     Connection,
     Message,
     Receipt,
-    Subscription,
     at_once_request,
     knock_request,
     standing_request,
 )
-
-_log = logging.getLogger(__name__)
 
 #: A request that is this much older than it may become was forgotten by the server.
 _LATE_S = 3.0
@@ -70,7 +64,7 @@ class _Lane:
         self.credit, self.knocked_at = 0, 0.0
 
 
-class LanesPull:
+class LanesPull(OpenPull):
     """Asks the lanes by turns while messages wait, and is told at once while none do. It never asks for too many.
 
     A lane is in one of three states:
@@ -85,58 +79,25 @@ class LanesPull:
     half does not suffice. The server serves knocks last: a message that another replica stands for wakes nobody else.
     """
 
+    _within = ".*"
+
     def __init__(self, connection: Connection, consumer: Consumer, resolve: Resolve) -> None:
-        self._connection = connection
-        self._resolve = resolve
+        super().__init__(connection, resolve)
         lanes = consumer.each()
         self._lanes = [_Lane(lane) for lane in lanes]
         self._places = {lane.name: place for place, lane in enumerate(lanes)}
         self._turns = Turns()
         #: When each lane delivered last, the newest at the end.
         self._used: dict[int, float] = {}
-        self._arrived: deque[JetStreamDelivery] = deque()
-        self._connects = connection.connects
-        self._ticked_at = self._pause_until = self._withdrawn_at = 0.0
-        self._trouble = ""
-        self._waiter: asyncio.Future[None] | None = None
-        self._subscription: Subscription | None = None
-        self._inbox = ""
-        self._timer: asyncio.TimerHandle | None = None
-        self._loop = asyncio.get_running_loop()
-
-    async def open(self) -> None:
-        """Starts listening; nothing is asked for yet."""
-        self._inbox = self._connection.new_inbox()
-        self._subscription = await self._connection.subscribe(f"{self._inbox}.*", self._on_message)
-        self._timer = self._loop.call_later(TICK_S, self._tick)
-
-    async def fetch(self, room: int) -> Sequence[Delivery]:
-        """Waits for the first message, then returns what has arrived, at most `room` messages."""
-        while True:
-            if self._held() > room:
-                await self._withdraw(room)
-            if self._loop.time() >= self._pause_until:
-                await self._ask(room)
-            if self._arrived:
-                return [self._arrived.popleft() for _ in range(min(room, len(self._arrived)))]
-            self._waiter = self._loop.create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
-
-    async def close(self) -> None:
-        """Stops listening and hands back what arrived and was not fetched."""
-        await self._stop()
-        await self._hand_back(0)
+        self._withdrawn_at = 0.0
 
     # ── Asking ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _held(self) -> int:
-        return len(self._arrived) + sum(lane.credit for lane in self._lanes)
+    def _asked(self) -> int:
+        return sum(lane.credit for lane in self._lanes)
 
     async def _ask(self, room: int) -> None:
-        held = self._held()
+        held = self._asked() + len(self._arrived)
         free = room - held
         free -= await self._ask_ready(free, held <= room // 2)
         if free <= 0 and self._kept_from_work():
@@ -200,24 +161,9 @@ class LanesPull:
         request = standing_request(batch) if stands else at_once_request(batch)
         await self._connection.publish(lane.next, request, f"{self._inbox}.{place}")
 
-    async def _withdraw(self, room: int) -> None:
-        """A caller with less room than before: requests cannot be shortened, so the subscription ends and begins."""
-        await self._stop()
-        await self._hand_back(room)
-        await self.open()
-
-    async def _stop(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        subscription, self._subscription = self._subscription, None
-        if subscription is not None:
-            await self._connection.leave(subscription, drain=any(lane.credit for lane in self._lanes))
+    def _forget(self) -> None:
         for lane in self._lanes:
             lane.forget()
-
-    async def _hand_back(self, room: int) -> None:
-        while len(self._arrived) > room:
-            await self._arrived.pop().nak()
 
     # ── Hearing ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -240,9 +186,7 @@ class LanesPull:
         lane.waiting = max(0, pending - lane.credit)
         self._used.pop(place, None)
         self._used[place] = self._loop.time()
-        delivery = JetStreamDelivery(self._connection, message)
-        if await resolved(delivery, message, self._resolve):
-            self._arrived.append(delivery)
+        await self._take(message)
 
     def _on_knock(self, lane: _Lane, headers: Mapping[str, str]) -> None:
         """409 and too large: a message waits. 408: none came. Anything else: the lane is not there now."""
@@ -250,7 +194,7 @@ class LanesPull:
         if headers.get(DESCRIPTION) == TOO_LARGE:
             lane.waiting = max(lane.waiting, 1)
         elif headers.get(STATUS) != "408":
-            self._pause(lane, headers)
+            self._pause(lane.next, headers)
 
     def _on_end(self, lane: _Lane, headers: Mapping[str, str]) -> None:
         """404 and 408: a request ended. Anything else: it was refused or broken off."""
@@ -259,35 +203,13 @@ class LanesPull:
         if headers.get(STATUS) == "404":
             lane.waiting = 0  # another replica was first
         elif headers.get(STATUS) != "408":
-            self._pause(lane, headers)
+            self._pause(lane.next, headers)
 
-    def _pause(self, lane: _Lane, headers: Mapping[str, str]) -> None:
-        self._pause_until = self._loop.time() + TICK_S / 2
-        trouble = f"{headers.get(STATUS, '')} {headers.get(DESCRIPTION, 'no such consumer').strip()}"
-        if trouble != self._trouble:
-            _log.warning("pull on %s: %s", lane.next, trouble)
-        self._trouble = trouble
-
-    def _tick(self) -> None:
-        """Every second: notices that the server has forgotten what it was asked for."""
-        self._timer = self._loop.call_later(TICK_S, self._tick)
-        now = self._loop.time()
-        busy = now - self._ticked_at > 3 * TICK_S  # this process was, not the server silent
-        self._ticked_at = now
+    def _look(self, now: float, *, busy: bool) -> None:
+        if busy:
+            return
         for lane in self._lanes:
-            if self._connects != self._connection.connects:
-                lane.forget()
-            elif not busy:
-                self._give_up_lost(lane, now)
-        self._connects = self._connection.connects
-        self._wake()
-
-    def _give_up_lost(self, lane: _Lane, now: float) -> None:
-        if lane.credit and now - lane.asked_at > _LATE_S + (STANDING_S if lane.stands else 0):
-            lane.took(lane.credit)
-        if lane.knocked_at and now - lane.knocked_at > STANDING_S + _LATE_S:
-            lane.knocked_at = 0.0
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+            if lane.credit and now - lane.asked_at > _LATE_S + (STANDING_S if lane.stands else 0):
+                lane.took(lane.credit)
+            if lane.knocked_at and now - lane.knocked_at > STANDING_S + _LATE_S:
+                lane.knocked_at = 0.0
