@@ -88,13 +88,14 @@ def recipe(text: str, kind: type[R]) -> R:
 
 
 def again(what: str, options: Any) -> str:
-    """The command that trains the same once more; DIR and OUT stand for folders of whoever does it."""
+    """The command that trains the same once more; DIR, EARLIER and OUT stand for folders of whoever does it."""
     said = {name: value for name, value in vars(options).items() if value and name not in _PLACES}
     told = " ".join(f"--{name} {shlex.quote(str(value))}" for name, value in sorted(said.items()))
+    start = " --start EARLIER" if getattr(options, "start", None) else ""
     data = f" --data {_DATA.get(what, 'DIR')}" if getattr(options, "data", None) else ""
-    return f"metier train {what} {told}{data} --out OUT"
+    return f"metier train {what} {told}{start}{data} --out OUT"
 
 
 #: Options that say where something lies on one machine.
-_PLACES = ("base_directory", "data", "device", "out")
+_PLACES = ("base_directory", "data", "device", "out", "start")
 _DATA = {"intents": "DIR/routing", "adapter": "DIR/sgd", "pointer": "DIR/sgd"}

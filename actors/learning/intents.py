@@ -152,7 +152,7 @@ def run(folder: Path, base: str, directory: Path, out: Path, recipe: Recipe, tol
     said: dict[str, torch.Tensor] = {}
     if recipe.teachers:
         routers = teach(examples, val, (base, directory), out / "teachers", recipe)
-        examples += teachers.thinned(examples, recipe.thinned, recipe.seed)
+        examples = [*examples, *teachers.thinned(examples, recipe.thinned, recipe.seed)]
         said = teachers.opinions(routers, examples)
     steps = tune(examples, said, val, (base, directory), out, recipe)
     shutil.rmtree(out / "teachers", ignore_errors=True)

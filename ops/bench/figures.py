@@ -104,6 +104,21 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     bare: bool = False
 
 
+class Elastic(msgspec.Struct, frozen=True, kw_only=True):
+    """Seconds from a task to its answer where there was no replica, medians; and to the decision to grow."""
+
+    #: Specialists of the trip team, each asked once.
+    samples: int
+    #: Where the model is in a process that runs; where each loads its own.
+    shared_s: float
+    own_s: float
+    #: Of those that load their own.
+    slowest_s: float
+    #: Tasks that come at once, and the seconds from the first to the decision.
+    flood: int
+    decided_s: float
+
+
 class Killed(msgspec.Struct, frozen=True, kw_only=True):
     """A gateway killed and started again under load."""
 
@@ -150,3 +165,4 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     #: Of the trip team.
     memory: list[Memory] | None = None
     door: Door | None = None
+    elastic: Elastic | None = None

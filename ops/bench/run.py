@@ -1,6 +1,6 @@
 """`make bench` and `make bench-peers`: measures, prints, and stores what was measured.
 
-python ops/bench/run.py [path|start|memory|door|all|peers] [--seconds N] [--rounds N] [--out DIR]
+python ops/bench/run.py [path|start|elastic|memory|door|all|peers] [--seconds N] [--rounds N] [--out DIR]
 python ops/bench/run.py --readme      rewrites README.md from the newest stored figures
 """
 
@@ -21,13 +21,13 @@ from metier.cluster.commands.session import TRIP  # noqa: E402
 from metier.cluster.demo import TEXT  # noqa: E402
 from metier.cluster.view import console, working  # noqa: E402
 from metier.topics.errors import MetierError  # noqa: E402
-from ops.bench import comparison, door, machine, path, start, tables  # noqa: E402
+from ops.bench import comparison, door, elastic, machine, path, start, tables  # noqa: E402
 from ops.bench.contender import ONE  # noqa: E402
 from ops.bench.figures import Report  # noqa: E402
 from ops.bench.sections import sections  # noqa: E402
 
 RESULTS = Path(__file__).parent / "results"
-PARTS = ("path", "peers", "start", "memory", "door")
+PARTS = ("path", "peers", "start", "elastic", "memory", "door")
 
 
 def main() -> int:
@@ -71,6 +71,8 @@ async def measure(options: argparse.Namespace, screen: Console) -> Report:
         if options.part in ("path", "all"):
             found = await path.measure(options.seconds, options.rounds or path.ROUNDS, status.update)
             report = msgspec.structs.replace(report, path=found)
+        if options.part in ("elastic", "all"):
+            report = msgspec.structs.replace(report, elastic=await elastic.measure(status.update))
         if options.part in ("door", "all"):
             report = msgspec.structs.replace(report, door=await door.measure(options.seconds, status.update))
         if options.part == "peers":

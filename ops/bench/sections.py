@@ -25,6 +25,8 @@ def sections(report: Report) -> list[Section]:
         found += [_peers(report.peers), _durable(report.peers)]
     if report.start:
         found.append(_start(report.start))
+    if report.elastic:
+        found.append(_elastic(report.elastic))
     if report.memory:
         found.append(_memory(report.memory))
     if report.door:
@@ -153,6 +155,19 @@ def _start(start: dict[str, figures.Start]) -> Section:
         label = f"{team} team: first answer, s"
         rows.append([team, number(figure.ready_s), judged(label, figure.first_answer_s), target(label)])
     return Section("Start: seconds from `metier up`", rows)
+
+
+def _elastic(elastic: figures.Elastic) -> Section:
+    lines = {
+        "zero to first answer, its model elsewhere, s": elastic.shared_s,
+        "zero to first answer, with its model, s": elastic.own_s,
+        "zero to first answer, with its model, the slowest, s": elastic.slowest_s,
+        "flood to the decision to grow, s": elastic.decided_s,
+    }
+    rows = [["", "target", "measured"]]
+    rows += [[label, target(label), judged(label, value)] for label, value in lines.items()]
+    title = f"Scale: medians of {elastic.samples} specialists that had no replica; {elastic.flood} tasks at once"
+    return Section(title, rows)
 
 
 def _memory(memory: list[figures.Memory]) -> Section:

@@ -40,6 +40,8 @@ TARGETS = {
     "Ray Serve handles, fastest: tasks/s, times": Target(10, least=True),
     "durable peers: tasks/s, times": Target(2, least=True),
     "trip team: first answer, s": Target(15),
+    "zero to first answer, with its model, s": Target(5),
+    "flood to the decision to grow, s": Target(2),
     "an idle actor without a model, USS MiB": Target(120),
     "the door adds, p50 ms": Target(5),
     "POST to first event, p50 ms": Target(20),

@@ -56,6 +56,8 @@ def test_intents_are_learned_saved_and_served(minilm: Path, folder: Path, count:
     assert routing.specialists["book_flight"] > 0.8 > routing.specialists["translate"]
     assert {"adapter/adapter_model.safetensors", "heads.safetensors"} == about.files.keys()
     assert (count, 48) == (about.recipe["teachers"], about.data[0].examples)
+    # 48 sentences in batches of 32; with teachers, each once more with words left out.
+    assert about.steps == 6 * (3 if count else 2)
     assert not (folder / "out" / "teachers").exists()
 
 

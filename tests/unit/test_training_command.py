@@ -14,6 +14,7 @@ from metier.topics.errors import InvalidInput
 def test_the_command_that_does_the_same_again_names_no_place_of_this_machine(tmp_path: Path) -> None:
     parser = command.parser("", "some-model")
     parser.add_argument("--data", type=Path)
+    parser.add_argument("--start", type=Path)
     given = [
         "--base-directory",
         str(tmp_path),
@@ -21,11 +22,13 @@ def test_the_command_that_does_the_same_again_names_no_place_of_this_machine(tmp
         str(tmp_path),
         "--data",
         str(tmp_path),
+        "--start",
+        str(tmp_path),
         "--recipe",
         '{"seed":7}',
     ]
     told = command.again("router", command.begun(parser, given))
-    assert "metier train router --base some-model --recipe '{\"seed\":7}' --data DIR --out OUT" == told
+    assert "metier train router --base some-model --recipe '{\"seed\":7}' --start EARLIER --data DIR --out OUT" == told
 
 
 def test_a_recipe_with_what_nobody_knows_is_refused() -> None:
