@@ -95,6 +95,16 @@ def _take(router: Router, start: Path) -> None:
             head.load_state_dict({"weight": weights[f"{name}.weight"], "bias": weights[f"{name}.bias"]})
 
 
+def blend(router: Router, start: Path, share: float) -> None:
+    """Moves all that was learned towards what an earlier run wrote, by a share of the way."""
+    learned = {name: weight for name, weight in router.named_parameters() if weight.requires_grad}
+    later = {name: weight.detach().clone() for name, weight in learned.items()}
+    _take(router, start)
+    with torch.no_grad():
+        for name, weight in learned.items():
+            weight.lerp_(later[name], 1 - share)
+
+
 def adapted(base: Path, tuning: Tuning) -> Any:
     """The base encoder, as many layers as are run, with a fresh adapter, on torch's default device."""
     torch.manual_seed(tuning.seed)

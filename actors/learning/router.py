@@ -69,6 +69,8 @@ class Recipe(Tuning, frozen=True, kw_only=True):
     alike: float = 0.0
     #: What it counts that others are thought to be needed for it there.
     agree: float = 0.0
+    #: Share of the run it goes on from in the weights that are written (Wortsman et al. 2022, arXiv 2109.01903).
+    earlier: float = 0.0
     #: How often those that are private or not are seen in each epoch, where the team has any.
     private: int = 1
     #: Of CLINC150, and of what people say first in the Schema-Guided Dialogue set for each specialist, where they are
@@ -212,6 +214,8 @@ def run(
         out,
         (base, recipe, made.described, before),
     )
+    if start is not None and recipe.earlier:
+        heads.blend(router, start, recipe.earlier)
     about = _fitted(router, made.dev, base)
     secret = confiding(router, made.confided)
     heads.write(router, out, base, about, private=bool(made.confided))

@@ -137,6 +137,22 @@ def test_a_router_goes_on_from_what_an_earlier_run_wrote(minilm: Path, tmp_path:
     assert torch.equal(earlier.private.weight, later.private.weight)
 
 
+def test_a_blend_lies_between_what_was_learned_and_the_run_it_went_on_from(minilm: Path, tmp_path: Path) -> None:
+    tuning = router.Recipe(seed=1, rank=2, layers=1, dropout=0.0)
+    earlier, later = (heads.adapt(minilm, ["hotels"], tuning) for _ in range(2))
+    with torch.no_grad():
+        for weight in (*earlier.parameters(), *later.parameters()):
+            if weight.requires_grad:
+                weight.copy_(torch.randn_like(weight).half().float())
+    heads.write(earlier, tmp_path, "all-minilm-l6-v2", Heads(labels=["hotels"], version="1"), private=True)
+    before = {name: weight.clone() for name, weight in later.named_parameters()}
+    heads.blend(later, tmp_path, 0.25)
+
+    there = dict(earlier.named_parameters())
+    for name, weight in later.named_parameters():
+        assert torch.allclose(0.25 * there[name] + 0.75 * before[name], weight, atol=1e-5)
+
+
 def _step(learner: heads.Router, batch: list[list[Example]], optimizer: torch.optim.Optimizer) -> float:
     found = router.loss(learner, router.Recipe(alike=1.0), batch)
     optimizer.zero_grad()
