@@ -88,6 +88,7 @@ class LanesPull:
     def __init__(self, connection: Connection, consumer: Consumer, resolve: Resolve) -> None:
         self._connection = connection
         self._resolve = resolve
+        self._stands_s = consumer.asks_for_s(STANDING_S)
         lanes = consumer.each()
         self._lanes = [_Lane(lane) for lane in lanes]
         self._places = {lane.name: place for place, lane in enumerate(lanes)}
@@ -197,7 +198,7 @@ class LanesPull:
         lane.asked(batch)
         lane.stands = stands
         lane.asked_at = self._loop.time()
-        request = standing_request(batch) if stands else at_once_request(batch)
+        request = standing_request(batch, self._stands_s) if stands else at_once_request(batch)
         await self._connection.publish(lane.next, request, f"{self._inbox}.{place}")
 
     async def _withdraw(self, room: int) -> None:
@@ -283,7 +284,7 @@ class LanesPull:
         self._wake()
 
     def _give_up_lost(self, lane: _Lane, now: float) -> None:
-        if lane.credit and now - lane.asked_at > _LATE_S + (STANDING_S if lane.stands else 0):
+        if lane.credit and now - lane.asked_at > _LATE_S + (self._stands_s if lane.stands else 0):
             lane.took(lane.credit)
         if lane.knocked_at and now - lane.knocked_at > STANDING_S + _LATE_S:
             lane.knocked_at = 0.0

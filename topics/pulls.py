@@ -126,6 +126,7 @@ class JetStreamPull:
         self._consumer = consumer
         self._resolve = resolve
         self._next = f"$JS.API.CONSUMER.MSG.NEXT.{consumer.stream}.{consumer.name}"
+        self._expires_s = consumer.asks_for_s(EXPIRES_S)
         self._arrived: deque[JetStreamDelivery] = deque()
         self._credit = 0
         self._connects = connection.connects
@@ -171,7 +172,7 @@ class JetStreamPull:
     async def _ask(self, batch: int) -> None:
         self._credit += batch
         self._asked_at = self._heard_at = self._loop.time()
-        await self._connection.publish(self._next, next_request(batch), self._inbox)
+        await self._connection.publish(self._next, next_request(batch, self._expires_s), self._inbox)
 
     async def _give_up_credit(self, room: int) -> None:
         """A caller with less room than before: requests cannot be shortened, so the subscription ends and begins."""
@@ -227,7 +228,7 @@ class JetStreamPull:
             self._heard_at = now  # this process was busy, not the server silent
         self._ticked_at = now
         forgotten = self._connects != self._connection.connects
-        forgotten |= now - self._heard_at > _SILENCE_S or now - self._asked_at > EXPIRES_S + HEARTBEAT_S
+        forgotten |= now - self._heard_at > _SILENCE_S or now - self._asked_at > self._expires_s + HEARTBEAT_S
         if forgotten:
             self._credit = 0
         self._connects = self._connection.connects

@@ -170,5 +170,7 @@ async def heard(client: Client) -> AsyncIterator[list[Answer]]:
 
 async def one_ok_answer_each(client: Client, tasks: Sequence[Task], said: Sequence[Answer]) -> None:
     answers = [await client.result(task) for task in tasks]
-    assert [State.OK] * len(tasks) == [answer.status for answer in answers], [a.text for a in answers if a.status is not State.OK]
+    assert [State.OK] * len(tasks) == [answer.status for answer in answers], [
+        a.text for a in answers if a.status is not State.OK
+    ]
     print(len(said), len(tasks))

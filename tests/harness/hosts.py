@@ -227,7 +227,9 @@ def _begun(command: Sequence[str]) -> subprocess.Popen[bytes]:
 def _done(command: Sequence[str]) -> None:
     """Runs a command to its end. Raises Refused with what it said."""
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=START_S, check=False)
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=START_S, check=False
+        )
     except FileNotFoundError as error:
         raise Refused(str(error)) from error
     if done.returncode:
