@@ -21,6 +21,8 @@ _END_S = 20.0
 class Address:
     """A host that shares all with this machine but its address."""
 
+    works_alone = False
+
     def __init__(self, name: str, number: int) -> None:
         self.name = name
         self.address = f"127.0.77.{number}"

@@ -1,8 +1,8 @@
 """Several hosts on this machine, each with an address of its own, that can be killed and cut off.
 
-A host is a network namespace with a process table of its own, wired to a switch by a veth pair, where the kernel permits
-it: to root, or to anybody inside a user namespace. Where it does not, a host is an address of loopback, and who is cut off
-is stopped instead (`addresses.py`). In CI the first is insisted upon.
+A host is a network namespace with a process table of its own, wired to a switch by a veth pair, where the kernel
+permits it: to root, or to anybody inside a user namespace. Where it does not, a host is an address of loopback, and who
+is cut off is stopped instead (`addresses.py`). In CI, namespaces are insisted upon.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from typing import Protocol
 
 import psutil  # type: ignore[import-untyped]
 
-from harness.addresses import Address, LoopbackNetwork
-from harness.local_team import until
+from harness.addresses import LoopbackNetwork
 from metier.cluster import processes
 
 START_S = 20.0
@@ -30,7 +29,7 @@ _INIT = "import signal\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\nprint(flu
 _SWITCH = "import signal\nprint(flush=True)\nwhile True: signal.pause()"
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """This machine makes no namespaces for this user."""
 
 
@@ -39,6 +38,8 @@ class Host(Protocol):
 
     name: str
     address: str
+    #: What runs on it runs on while it is cut off.
+    works_alone: bool
 
     def start(self, command: Sequence[str], environment: Mapping[str, str], said: Path) -> subprocess.Popen[bytes]:
         """A process on it, which says what it has to say into a file."""
@@ -49,7 +50,7 @@ class Host(Protocol):
         ...
 
     def cut(self) -> None:
-        """Nothing reaches it any more, and nothing comes from it; what runs on it runs on."""
+        """Nothing reaches it any more, and nothing comes from it."""
         ...
 
     def heal(self) -> None:
@@ -78,6 +79,8 @@ class Network(Protocol):
 
 class Namespace:
     """A host that the kernel keeps apart from all others."""
+
+    works_alone = True
 
     def __init__(self, switch: _Switch, name: str, number: int) -> None:
         self.name = name
@@ -120,8 +123,9 @@ class Namespace:
         self._switch.set(self.name, "up")
 
     def kill(self) -> None:
-        """The kernel ends all processes of a process table together with its first."""
+        """As a power cut does: nobody hears of it. The kernel ends all of a process table together with its first."""
         if self._life is not None:
+            self._switch.unplug(self.name)
             os.kill(self._init, signal.SIGKILL)
             for process in (self._life, *self._started):
                 process.wait(END_S)
@@ -141,9 +145,9 @@ class _Switch:
         apart = ["unshare", "--net", *(("--user", "--map-root-user") if user else ())]
         self._life = _begun([*apart, sys.executable, "-c", _SWITCH])
         try:
-            _done(self.enter("ip link add name switch type bridge".split()))
-            _done(self.enter("ip link set switch up".split()))
-        except Refused:
+            _done(self.enter(["ip", "link", "add", "name", "switch", "type", "bridge"]))
+            _done(self.enter(["ip", "link", "set", "switch", "up"]))
+        except RefusedError:
             self.end()
             raise
 
@@ -161,6 +165,9 @@ class _Switch:
         for line in (pair, f"ip link set dev {port} master switch", f"ip link set dev {port} up"):
             _done(self.enter(line.split()))
 
+    def unplug(self, port: str) -> None:
+        _done(self.enter(["ip", "link", "delete", "dev", port]))
+
     def set(self, port: str, state: str) -> None:
         _done(self.enter(["ip", "link", "set", "dev", port, state]))
 
@@ -173,11 +180,11 @@ class _Switch:
 
 @contextmanager
 def network() -> Iterator[Network]:
-    """Hosts are made on it, and all end with it. Raises Refused in CI where there are no namespaces."""
+    """Hosts are made on it, and all end with it. Raises RefusedError in CI where there are no namespaces."""
     with ExitStack() as stack:
         try:
             made = _switch()
-        except Refused as refused:
+        except RefusedError as refused:
             if os.environ.get("CI"):
                 raise
             print(f"no namespaces, hosts are addresses of loopback instead: {refused}")
@@ -187,14 +194,14 @@ def network() -> Iterator[Network]:
 
 
 def _switch() -> _Switch:
-    """Root may do without a user namespace, everybody else is root inside one. Raises Refused."""
-    trouble = Refused()
+    """Root may do without a user namespace, everybody else is root inside one. Raises RefusedError."""
+    trouble = RefusedError()
     for user in ([], ["--user", "--preserve-credentials"]):
         switch = None
         try:
             switch = _Switch(user)
             switch.host("probe", 250).kill()
-        except Refused as refused:
+        except RefusedError as refused:
             trouble = refused
             if switch is not None:
                 switch.end()
@@ -204,33 +211,33 @@ def _switch() -> _Switch:
 
 
 def _begun(command: Sequence[str]) -> subprocess.Popen[bytes]:
-    """A process that has said that it runs, and dies with this one. Raises Refused."""
+    """A process that has said that it runs, and dies with this one. Raises RefusedError."""
     try:
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            preexec_fn=processes.die_with_parent,
+            preexec_fn=processes.die_with_parent,  # noqa: PLW1509 - one call of the kernel's, which takes no lock
         )
     except FileNotFoundError as error:
-        raise Refused(str(error)) from error
+        raise RefusedError(str(error)) from error
     assert process.stdout
     assert process.stderr
     with process.stdout, process.stderr:
         if not process.stdout.readline():
             process.wait(START_S)
-            raise Refused(process.stderr.read().decode().strip())
+            raise RefusedError(process.stderr.read().decode().strip())
     return process
 
 
 def _done(command: Sequence[str]) -> None:
-    """Runs a command to its end. Raises Refused with what it said."""
+    """Runs a command to its end. Raises RefusedError with what it said."""
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=START_S, check=False
         )
     except FileNotFoundError as error:
-        raise Refused(str(error)) from error
+        raise RefusedError(str(error)) from error
     if done.returncode:
-        raise Refused(f"{' '.join(command)}: {done.stderr.strip()}")
+        raise RefusedError(f"{' '.join(command)}: {done.stderr.strip()}")

@@ -27,6 +27,9 @@ class RayHosts:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": secrets.token_hex(32),
             "OMP_NUM_THREADS": "1",
+            # A node that says nothing is given up after 10 s; by itself, Ray waits for a minute.
+            "RAY_health_check_period_ms": "1000",
+            "RAY_health_check_timeout_ms": "1000",
         }
         self._folder = folder
         self._head = head
@@ -41,6 +44,10 @@ class RayHosts:
     def deploy(self, file: Path) -> None:
         """Gives Serve what `metier build` wrote."""
         self.run("serve", "deploy", str(file), "--address", f"http://127.0.0.1:{self._dashboard}")
+
+    def nodes(self) -> str:
+        """A line for each node that there is or was, with its address and its state."""
+        return self.run("ray", "list", "nodes", "--address", f"http://127.0.0.1:{self._dashboard}")
 
     def run(self, program: str, *arguments: str) -> str:
         """What a command of this environment says on the head. Raises RuntimeError if it fails."""
