@@ -66,9 +66,10 @@ class Address:
 
     def _processes(self) -> list[psutil.Process]:
         """All of it that runs. Some of Ray's write over their environment: they are known by their parents."""
-        for process in (*self._started, *processes.told(_MARK, self._mark)):
+        started = {process.pid for process in self._started}
+        for pid in started | {process.pid for process in processes.told(_MARK, self._mark)}:
             try:
-                found = psutil.Process(process.pid)
+                found = psutil.Process(pid)
                 self._seen |= {found, *found.children(recursive=True)}
             except psutil.NoSuchProcess:
                 continue

@@ -7,6 +7,7 @@ import os
 import secrets
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 from harness.hosts import Host
@@ -14,7 +15,8 @@ from harness.local_team import until
 from harness.nats_server import free_port
 from metier.cluster.node import ENVIRONMENT
 
-_START_S = 90.0
+_START_S = 150.0
+_ATTEMPTS = 3
 _BIN = Path(sys.executable).parent
 
 
@@ -34,8 +36,7 @@ class RayHosts:
         self._folder = folder
         self._head = head
         self._port, self._dashboard = free_port(), free_port()
-        self._ray(head, "--head", "--port", str(self._port), "--dashboard-port", str(self._dashboard))
-        until(lambda: "Ray runtime started" in self.said(head), _START_S, f"the head starts: {self.said(head)}")
+        self._begin()
 
     def join(self, host: Host, **resources: float) -> subprocess.Popen[bytes]:
         """One more node, with resources of its own; not waited for. What is returned runs as long as the node does."""
@@ -61,6 +62,24 @@ class RayHosts:
     def said(self, host: Host) -> str:
         """What the `ray start` of a host has printed."""
         return (self._folder / f"{host.name}.log").read_text()
+
+    def _begin(self) -> None:
+        """Starts the head. Ray gives its own agents 15 s, and fails if they took longer, as on a busy machine."""
+        ports = ["--port", str(self._port), "--dashboard-port", str(self._dashboard)]
+        for _ in range(_ATTEMPTS):
+            node = self._ray(self._head, "--head", *ports)
+            until(partial(self._decided, node), _START_S, "the head starts, or says why not")
+            if self._runs():
+                return
+            self._head.kill()  # it leaves processes behind
+            self._head.boot()
+        raise RuntimeError(self.said(self._head))
+
+    def _decided(self, node: subprocess.Popen[bytes]) -> bool:
+        return self._runs() or node.poll() is not None
+
+    def _runs(self) -> bool:
+        return "Ray runtime started" in self.said(self._head)
 
     def _ray(self, host: Host, *arguments: str) -> subprocess.Popen[bytes]:
         room = ["--num-cpus", "1", "--object-store-memory", "80000000"]
