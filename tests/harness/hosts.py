@@ -183,7 +183,7 @@ def network() -> Iterator[Network]:
     """Hosts are made on it, and all end with it. Raises RefusedError in CI where there are no namespaces."""
     with ExitStack() as stack:
         try:
-            made = _switch()
+            made: _Switch | LoopbackNetwork = _switch()
         except RefusedError as refused:
             if os.environ.get("CI"):
                 raise
