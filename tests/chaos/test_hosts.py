@@ -18,6 +18,7 @@ from metier.topics.client import Client, connect
 from metier.topics.codec import decode, encode
 from metier.topics.ending import end
 from metier.topics.messages import Answer, Control, Presence, State, Task
+from metier.topics.streams import ANSWERS
 from metier.topics.subjects import Subjects
 
 #: Three nodes of Ray's share this machine.
@@ -29,11 +30,13 @@ LOOK_S = 0.05
 
 
 @pytest.fixture(scope="module")
-def team() -> Iterator[Spread]:
+def team(request: pytest.FixtureRequest) -> Iterator[Spread]:
     folder = Path(tempfile.mkdtemp(prefix="hosts-"))  # a short name: Ray's sockets lie in it
     try:
-        with network() as net, Spread(net, folder).running() as found:
-            yield found
+        with network() as net:
+            request.config.get_terminal_writer().line(f"hosts are {net.kind}")
+            with Spread(net, folder).running() as found:
+                yield found
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -174,12 +177,23 @@ async def heard(client: Client) -> AsyncIterator[list[Answer]]:
 
 
 async def one_answer_each(client: Client, said: Sequence[Answer], expected: dict[Task | str, State]) -> None:
-    """Each task has the answer that is expected, and whatever else was said of it is the same answer again."""
-    stand = {}
-    for task, status in expected.items():
-        task_id = task if isinstance(task, str) else task.task_id
-        answer = stand[task_id] = await client.result(task)
-        assert status is answer.status, answer.text
+    """Each task has the answer that is expected, once; and whoever listened heard that one first."""
+    statuses = {task if isinstance(task, str) else task.task_id: status for task, status in expected.items()}
+    for task in expected:
+        await client.result(task)
+    found = [answer for answer in await kept(client) if answer.task_id in statuses]
+    assert Counter(statuses.keys()) == Counter(answer.task_id for answer in found)
+    assert statuses == {answer.task_id: answer.status for answer in found}
+    first: dict[str, Answer] = {}
     for answer in said:
-        stood = stand.get(answer.task_id)
-        assert stood in (None, answer)
+        first.setdefault(answer.task_id, answer)
+    assert found == [first[answer.task_id] for answer in found]
+
+
+async def kept(client: Client) -> list[Answer]:
+    """All answers that the broker keeps."""
+    stream = client.subjects.stream(ANSWERS)
+    async with client.bus.replay(stream, client.subjects.everything("answer")) as stored:
+        count = await client.bus.messages(stream)
+        words = [await anext(stored) for _ in range(count)]
+    return [decode(word.payload, Answer, word.headers) for word in words]

@@ -79,9 +79,8 @@ class Address:
 class LoopbackNetwork:
     """Hosts that need nobody's permission."""
 
-    kind = "addresses of loopback"
-
-    def __init__(self) -> None:
+    def __init__(self, why: str) -> None:
+        self.kind = f"addresses of loopback, and who is cut off is stopped; for namespaces: {why}"
         self._hosts: list[Address] = []
 
     def host(self, name: str, number: int) -> Address:

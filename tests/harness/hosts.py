@@ -136,9 +136,8 @@ class Namespace:
 class _Switch:
     """The namespace of the bridge that all hosts hang on."""
 
-    kind = "network namespaces"
-
     def __init__(self, user: Sequence[str]) -> None:
+        self.kind = "network namespaces" + (" in a user namespace" if user else "")
         #: Options to enter the user namespace, if there is one.
         self.user = list(user)
         self._hosts: list[Namespace] = []
@@ -187,8 +186,7 @@ def network() -> Iterator[Network]:
         except RefusedError as refused:
             if os.environ.get("CI"):
                 raise
-            print(f"no namespaces, hosts are addresses of loopback instead: {refused}")
-            made = LoopbackNetwork()
+            made = LoopbackNetwork(str(refused))
         stack.callback(made.end)
         yield made
 

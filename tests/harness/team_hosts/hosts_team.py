@@ -36,7 +36,7 @@ class Sign:
         return Offer(name=self.name, brief="sign(words)", schema=schema)
 
     async def call(self, said: Mapping[str, Any], request: Request) -> Outcome:
-        here = ray.util.get_node_ip_address()
+        here = str(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
         lasts = re.search(r"lasts (\d+(?:\.\d+)?)", request.text)
         _note(Run("began", here, request.text))
         await asyncio.sleep(float(lasts[1]) if lasts else 0.0)
