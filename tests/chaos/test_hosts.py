@@ -34,7 +34,8 @@ def team(request: pytest.FixtureRequest) -> Iterator[Spread]:
     folder = Path(tempfile.mkdtemp(prefix="hosts-"))  # a short name: Ray's sockets lie in it
     try:
         with network() as net:
-            request.config.get_terminal_writer().line(f"hosts are {net.kind}")
+            with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+                print(f"hosts are {net.kind} ", end="", flush=True)
             with Spread(net, folder).running() as found:
                 yield found
     finally:
