@@ -29,7 +29,7 @@ class RayHosts:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": secrets.token_hex(32),
             "OMP_NUM_THREADS": "1",
-            # A node that says nothing is given up after 10 s; by itself, Ray waits for a minute.
+            # A node that says nothing is given up soon; by itself, Ray waits for a minute.
             "RAY_health_check_period_ms": "1000",
             "RAY_health_check_timeout_ms": "1000",
         }
