@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import signal
-from pathlib import Path
 
 import pytest
 
 from harness.deliveries import fetch, flight, flights, one, put
-from harness.nats_server import nats_server
+from harness.nats_server import NatsServer
+from harness.wires import wire
 from metier.topics.jetstream import JetStreamBus, connect
 from metier.topics.streams import Consumer
 from metier.topics.subjects import Subjects
@@ -38,21 +36,20 @@ async def test_a_replica_that_fell_silent_leaves_attempts_to_the_next(
     assert consumer.max_attempts > max(attempts.values())
 
 
-async def test_a_server_that_fell_silent_is_left_for_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_server_that_fell_silent_is_left_for_another(
+    server: NatsServer, own_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("metier.topics.jetstream._PING_S", 0.5)
-    (tmp_path / "a").mkdir()
-    (tmp_path / "b").mkdir()
-    with nats_server(tmp_path / "a") as a, nats_server(tmp_path / "b") as b:
-        async with connect(f"{a.url},{b.url}", name="test", subjects=Subjects()) as bus:
-            silent, other = (a, b) if port(bus) == a.port else (b, a)
-            assert silent.process
-            os.kill(silent.process.pid, signal.SIGSTOP)
-            try:
-                async with asyncio.timeout(LIMIT_S):
-                    while port(bus) != other.port:  # noqa: ASYNC110 - nobody tells
-                        await asyncio.sleep(0.01)
-            finally:
-                os.kill(silent.process.pid, signal.SIGCONT)
+    async with (
+        wire(server.port) as a,
+        wire(own_server.port) as b,
+        connect(f"nats://127.0.0.1:{a.port},nats://127.0.0.1:{b.port}", name="test", subjects=Subjects()) as bus,
+    ):
+        silent, other = (a, b) if port(bus) == a.port else (b, a)
+        await silent.cut()
+        async with asyncio.timeout(LIMIT_S):
+            while port(bus) != other.port:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.01)
 
 
 def port(bus: JetStreamBus) -> int | None:

@@ -44,7 +44,7 @@ async def _serve(listener: socket.socket, address: str, port: int) -> None:
         except OSError:
             out.close()
             return
-        await asyncio.gather(_pass(near, forth), _pass(far, out))
+        await asyncio.gather(passing(near, forth), passing(far, out))
 
     server = await asyncio.start_server(accepted, sock=listener)
     async with server:
@@ -52,7 +52,8 @@ async def _serve(listener: socket.socket, address: str, port: int) -> None:
         os._exit(0)  # whatever is on its way
 
 
-async def _pass(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+async def passing(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    """Passes on what comes until it ends, and that it has."""
     with contextlib.suppress(OSError):
         while data := await source.read(65536):
             target.write(data)
