@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,7 +35,8 @@ def team(request: pytest.FixtureRequest) -> Iterator[Spread]:
     folder = Path(tempfile.mkdtemp(prefix="hosts-"))  # a short name: Ray's sockets lie in it
     try:
         with network() as net:
-            with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+            capture: Any = request.config.pluginmanager.getplugin("capturemanager")
+            with capture.global_and_fixture_disabled():
                 print(f"hosts are {net.kind} ", end="", flush=True)
             with Spread(net, folder).running() as found:
                 yield found
