@@ -83,6 +83,7 @@ class LanesPull(OpenPull):
 
     def __init__(self, connection: Connection, consumer: Consumer, resolve: Resolve) -> None:
         super().__init__(connection, resolve)
+        self._stands_s = consumer.asks_for_s(STANDING_S)
         lanes = consumer.each()
         self._lanes = [_Lane(lane) for lane in lanes]
         self._places = {lane.name: place for place, lane in enumerate(lanes)}
@@ -158,7 +159,7 @@ class LanesPull(OpenPull):
         lane.asked(batch)
         lane.stands = stands
         lane.asked_at = self._loop.time()
-        request = standing_request(batch) if stands else at_once_request(batch)
+        request = standing_request(batch, self._stands_s) if stands else at_once_request(batch)
         await self._connection.publish(lane.next, request, f"{self._inbox}.{place}")
 
     def _forget(self) -> None:
@@ -209,7 +210,7 @@ class LanesPull(OpenPull):
         if busy:
             return
         for lane in self._lanes:
-            if lane.credit and now - lane.asked_at > _LATE_S + (STANDING_S if lane.stands else 0):
+            if lane.credit and now - lane.asked_at > _LATE_S + (self._stands_s if lane.stands else 0):
                 lane.took(lane.credit)
             if lane.knocked_at and now - lane.knocked_at > STANDING_S + _LATE_S:
                 lane.knocked_at = 0.0

@@ -237,6 +237,7 @@ class JetStreamPull(OpenPull):
     def __init__(self, connection: Connection, consumer: Consumer, resolve: Resolve) -> None:
         super().__init__(connection, resolve)
         self._next = f"$JS.API.CONSUMER.MSG.NEXT.{consumer.stream}.{consumer.name}"
+        self._expires_s = consumer.asks_for_s(EXPIRES_S)
         self._credit = 0
         self._asked_at = self._heard_at = 0.0
 
@@ -249,7 +250,7 @@ class JetStreamPull(OpenPull):
         if held <= room // 2:
             self._credit += room - held
             self._asked_at = self._heard_at = self._loop.time()
-            await self._connection.publish(self._next, next_request(room - held), self._inbox)
+            await self._connection.publish(self._next, next_request(room - held, self._expires_s), self._inbox)
 
     def _forget(self) -> None:
         self._credit = 0
@@ -277,5 +278,5 @@ class JetStreamPull(OpenPull):
     def _look(self, now: float, *, busy: bool) -> None:
         if busy:
             self._heard_at = now
-        if now - self._heard_at > _SILENCE_S or now - self._asked_at > EXPIRES_S + HEARTBEAT_S:
+        if now - self._heard_at > _SILENCE_S or now - self._asked_at > self._expires_s + HEARTBEAT_S:
             self._forget()

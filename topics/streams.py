@@ -60,6 +60,14 @@ class Consumer(msgspec.Struct, frozen=True, kw_only=True):
     #: It is one of those: its pull requests say how urgent they are.
     lane: bool = False
 
+    def asks_for_s(self, limit_s: float) -> float:
+        """How long a request for messages stands, in seconds; `limit_s` at most.
+
+        A message goes to the requests of a replica that was cut off until they end, and each time counts as an attempt:
+        half of the attempts are left to the others.
+        """
+        return min(limit_s, max(1.0, self.ack_wait_s * (self.max_attempts - 1) / 2))
+
     def each(self) -> tuple[Consumer, ...]:
         """The consumers on the server: itself, or one for each lane."""
         if not self.laned:

@@ -26,6 +26,7 @@ REFERENCE = "Metier-Reference"
 
 ACK, NAK, TERM, IN_PROGRESS = b"+ACK", b"-NAK", b"+TERM", b"+WPI"
 
+#: A request of a pull stands so long at most.
 EXPIRES_S = 30
 HEARTBEAT_S = 5
 #: A request on a lane waits so long at the server, without heartbeats: there are many of them.
@@ -182,9 +183,10 @@ def nak(delay_s: float) -> bytes:
     return NAK + b' {"delay": %d}' % (delay_s * SECOND) if delay_s > 0 else NAK
 
 
-def next_request(batch: int) -> bytes:
-    """Asks a consumer for `batch` messages; it says so when it has had none for EXPIRES_S, and lives in between."""
-    return b'{"batch":%d,"expires":%d,"idle_heartbeat":%d}' % (batch, EXPIRES_S * SECOND, HEARTBEAT_S * SECOND)
+def next_request(batch: int, expires_s: float) -> bytes:
+    """Asks a consumer for `batch` messages; it says so when it has had none until it expires, and lives in between."""
+    heartbeat_s = min(HEARTBEAT_S, expires_s / 2)  # the server refuses more
+    return b'{"batch":%d,"expires":%d,"idle_heartbeat":%d}' % (batch, expires_s * SECOND, heartbeat_s * SECOND)
 
 
 def at_once_request(batch: int) -> bytes:
@@ -192,9 +194,9 @@ def at_once_request(batch: int) -> bytes:
     return b'{"group":"%b","batch":%d,"no_wait":true}' % (GROUP.encode(), batch)
 
 
-def standing_request(batch: int) -> bytes:
-    """Asks a lane for `batch` messages, as they come; it says when it has waited for STANDING_S."""
-    return b'{"group":"%b","batch":%d,"expires":%d}' % (GROUP.encode(), batch, STANDING_S * SECOND)
+def standing_request(batch: int, expires_s: float) -> bytes:
+    """Asks a lane for `batch` messages, as they come; it says when it has expired."""
+    return b'{"group":"%b","batch":%d,"expires":%d}' % (GROUP.encode(), batch, expires_s * SECOND)
 
 
 def knock_request() -> bytes:
