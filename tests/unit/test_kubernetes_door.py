@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,20 @@ def test_an_update_takes_no_door_before_another_is_open(opened: Team) -> None:
 def test_a_port_that_is_not_known_is_refused(closed: Team) -> None:
     with pytest.raises(InvalidTeam, match="any free one"):
         kubernetes.render(msgspec.structs.replace(closed, gateway=Gateway(port=0)), PLACE)
+
+
+def test_the_readme_names_what_the_trip_team_has() -> None:
+    readme = (OPS / "kubernetes/README.md").read_text()
+    made = documents(OPS / "kubernetes/trip.yaml")
+    there = {f"{each['kind'].lower()}/{each['metadata']['name']}" for each in made}
+    asked = set(re.findall(r"\b((?:rayservice|deployment|service)/[a-z-]+)", readme))
+    (pod,) = (each["spec"]["template"]["spec"] for each in made if each["kind"] == "Deployment")
+    secret, file = set(re.findall(r"create secret generic (\S+) --from-file=([^=]+)=my-keys.txt", readme)).pop()
+
+    assert {"rayservice/trip", "deployment/trip-door", "service/trip-door"} <= asked
+    assert asked <= there
+    assert [secret] == [volume["secret"]["secretName"] for volume in pod["volumes"]]
+    assert f"/{file}" in pod["containers"][0]["command"][-1]
 
 
 def test_the_ingress_is_valid_and_leads_to_the_door_of_the_trip_team(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from harness.exposition import series
 from harness.manifests import OPS, ROOT, complaints_of_kubernetes, documents, installed
 from metier.cluster import cli, kubernetes
 from metier.cluster.commands.session import TRIP
+from metier.cluster.gateway.settings import Gateway
 from metier.cluster.kubernetes import place, policies
 from metier.cluster.node import ENVIRONMENT
 
@@ -101,7 +102,7 @@ def test_ray_in_the_image_is_told_what_metier_up_tells_it() -> None:
 @pytest.mark.parametrize("page", ["docker/Dockerfile", "compose.yaml", "kubernetes/README.md", "deploy.md"])
 def test_every_command_of_metier_is_one(page: str) -> None:
     text = (OPS / page).read_text().replace("\\\n", "")
-    found = re.findall(r"\bmetier ((?:models|ask|build|up|status|top|dead|gateway) [^\n&>|)`]*)", text)
+    found = re.findall(r"\bmetier ((?:models|ask|build|up|status|top|dead|gateway) [^\n&>|)`#]*)", text)
 
     assert found
     for command in found:
@@ -128,6 +129,27 @@ def test_what_compose_mounts_and_waits_for_is_there() -> None:
     assert (OPS / services["broker"]["build"]["context"] / services["broker"]["build"]["dockerfile"]).samefile(
         DOCKERFILE
     )
+
+
+def test_the_door_of_compose_is_published_where_it_listens_and_has_keys() -> None:
+    compose = load("compose.yaml")
+    door = compose["services"]["door"]
+    options = cli.parser().parse_args(door["command"][1:])
+    listens = options.port or Gateway().port
+    secrets = {f"/run/secrets/{name}" for name in door["secrets"]}
+
+    assert ("0.0.0.0", [f"127.0.0.1:{listens}:{listens}"]) == (options.host, door["ports"])
+    assert {options.keys} == secrets, "as Compose mounts them"
+    assert set(door["secrets"]) <= set(compose["secrets"])
+    assert f"http://127.0.0.1:{listens}/readyz" in door["healthcheck"]["test"][-1]
+
+
+def test_the_line_of_a_key_is_ignored_by_git() -> None:
+    file = load("compose.yaml")["secrets"]["keys"]["file"]
+    (default,) = re.findall(r"\$\{KEYS:-\./(.+)\}", file)
+
+    assert f"ops/{default}" in (ROOT / ".gitignore").read_text().splitlines()
+    assert f"> ops/{default}" in (OPS / "compose.yaml").read_text()
 
 
 def test_compose_opens_no_port_to_other_machines() -> None:
