@@ -8,6 +8,8 @@ QUIETLY := >$(VENV)/install.log 2>&1 || { cat $(VENV)/install.log >&2; exit 1; }
 # The second grammar engine, without the gigabyte it would bring for GPUs.
 XGRAMMAR := xgrammar==0.2.8 apache-tvm-ffi==0.1.15.post2
 PEERS := build/peers/.venv
+# Taken out of Debian's package, which would also start a Prometheus.
+PROMTOOL_HERE := build/prometheus/usr/bin/promtool
 # The first of these that is new enough; or say it: make PYTHON=/path/to/python3.12
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -15,7 +17,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench bench-peers venv models evaluation grammars page lint types package ci lock clean
+.PHONY: help demo test bench bench-peers venv models evaluation grammars manifests page lint types package ci lock clean
 
 help:           ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +51,15 @@ grammars: $(VENV)/.dev  ## llguidance and xgrammar, the second engine, on the sa
 	@$(BIN)/python $(INSTALL) --constraint constraints.txt --no-deps $(XGRAMMAR)
 	@$(BIN)/pytest tests/grammars
 
+manifests: $(VENV)/.dev  ## what deploys a team: each file by the validator of its kind, the alerts by promtool
+	@mkdir -p build/prometheus && : >build/promtool.log
+	@command -v "$${PROMTOOL:-promtool}" >/dev/null || { test -z "$$PROMTOOL" && { test -x $(PROMTOOL_HERE) || ( cd build/prometheus && \
+		{ test "$$(id -u)" != 0 || apt-get -qq update; } && apt-get -qq download prometheus && \
+		dpkg-deb --extract prometheus_*.deb . && rm prometheus_*.deb ) >build/promtool.log 2>&1; }; } || { cat build/promtool.log >&2; \
+		echo 'metier: needs promtool, of Prometheus: install it, or name it: PROMTOOL=/path make manifests' >&2; exit 1; }
+	@PATH="$$PATH:$(CURDIR)/$(dir $(PROMTOOL_HERE))" $(BIN)/pytest tests/manifests tests/unit/test_kubernetes.py \
+		tests/unit/test_kubernetes_door.py tests/unit/test_manifests.py
+
 page: $(VENV)/.dev  ## the page, end to end in a headless Chromium
 	@command -v $${CHROMIUM:-chromium} >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
 		apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium >/dev/null; } || { \
@@ -73,7 +84,7 @@ package: $(VENV)/.dev  ## build the wheel and test it alone, in a clean environm
 	@build/clean/bin/python $(INSTALL) --constraint constraints.txt build/wheel/*.whl pytest pytest-asyncio pytest-timeout
 	@build/clean/bin/pytest tests/package tests/unit/test_packaging.py
 
-ci:             ## what every change must pass: test, grammars, page, lint, types, package
+ci:             ## what every change must pass: test, evaluation, grammars, manifests, page, lint, types, package
 	@bash .ci/run
 
 lock:           ## refresh constraints.txt: the newest versions that fit, in an environment of their own

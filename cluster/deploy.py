@@ -20,6 +20,7 @@ import msgspec
 from metier.topics.errors import InvalidTeam
 
 from . import build, models
+from .gateway.settings import Gateway
 from .replica import GRACE_S, Settings
 from .team import DOOR, Model, Replicas, Resources, Team
 
@@ -109,8 +110,8 @@ def options(team: Team, name: str, settings: Settings) -> dict[str, Any]:
     """Serve's options for the one deployment of an application, which has its name."""
     if model := model_of(team, name):
         return _common(name, team.models[model].resources) | _model(team.models[model])
-    if name == DOOR:
-        return _common(name, Resources()) | _door(team)
+    if name == DOOR and team.gateway:
+        return _common(name, Resources()) | _door(team.gateway)
     section = build.section(team, name)
     return _common(name, section.resources) | {
         "user_config": msgspec.json.decode(msgspec.json.encode(section)),
@@ -145,11 +146,12 @@ def _model(model: Model) -> dict[str, Any]:
     }
 
 
-def _door(team: Team) -> dict[str, Any]:
-    """One replica: it listens on a port of its own (ops/decisions/0012)."""
+def _door(gateway: Gateway) -> dict[str, Any]:
+    """Replicas listen on one port, which is not Serve's (ops/decisions/0012)."""
     return {
-        "user_config": msgspec.to_builtins(team.gateway),
-        "num_replicas": 1,
+        # Not their number: a replica that stays need not know of those that come.
+        "user_config": msgspec.to_builtins(msgspec.structs.replace(gateway, replicas=1)),
+        "num_replicas": gateway.replicas,
         "graceful_shutdown_timeout_s": 5.0,
     }
 

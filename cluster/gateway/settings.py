@@ -41,4 +41,6 @@ class Gateway(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     operator: str = ""
     #: Web origins whose pages may use the door, as "https://app.example"; none: no cross-origin request.
     origins: tuple[str, ...] = ()
+    #: How many there are: replicas under Serve, pods in Kubernetes. Each has its own limits.
+    replicas: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1
     limits: Limits = Limits()

@@ -22,13 +22,13 @@ def door_port() -> int:
 
 @pytest.fixture(scope="session")
 def elastic(tmp_path_factory: pytest.TempPathFactory, door_port: int) -> Iterator[LocalTeam]:
-    """The echo team with an HTTP door, whose specialist `two` has as many replicas as its work needs."""
+    """The echo team with two HTTP doors on one port, whose specialist `two` has as many replicas as its work needs."""
     folder = tmp_path_factory.mktemp("elastic")
     shutil.copytree(ECHO.parent, folder / "team")
     file = folder / "team" / "team.yaml"
     two = "two: {about: Says it again.,"
     text = file.read_text().replace(two, f"{two} replicas: {{min: 0, max: 3}}, concurrency: 1,")
-    file.write_text(f"{text}\ngateway: {{port: {door_port}}}\n")
+    file.write_text(f"{text}\ngateway: {{port: {door_port}, replicas: 2}}\n")
     with local_team(folder / "state", file) as team:
         team.ready()
         yield team

@@ -12,8 +12,9 @@ import yaml
 
 from metier.cluster import deploy
 from metier.cluster.cli import run
+from metier.cluster.gateway.settings import Gateway
 from metier.cluster.replica import Settings
-from metier.cluster.team import Team, read
+from metier.cluster.team import DOOR, Team, read
 from metier.topics.errors import InvalidTeam
 
 # Ray is imported inside the tests: its modules warn when they are loaded.
@@ -92,6 +93,17 @@ def test_a_specialist_takes_of_a_node_what_the_file_says(file: Path) -> None:
     options = told(read(file), "stock")["ray_actor_options"]
 
     assert (0.0, 0.25, {"cellar": 1.0}) == (options["num_cpus"], options["num_gpus"], options["resources"])
+
+
+def test_another_number_of_doors_is_no_change_for_those_that_stay(file: Path) -> None:
+    one, two = (
+        msgspec.structs.replace(read(file), gateway=Gateway(port=8081, replicas=replicas)) for replicas in (1, 2)
+    )
+    before, after = (told(of, DOOR) for of in (one, two))
+
+    assert (1, 2) == (before.pop("num_replicas"), after.pop("num_replicas"))
+    assert before == after
+    assert set() == replaced(one, two)
 
 
 def test_the_shipped_team_is_what_serve_accepts() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from harness import ray_reader
 from harness.manifests import ROOT, complaints_of_kuberay, complaints_of_kubernetes
 from metier.cluster import build, cli, kubernetes, team
 from metier.cluster.commands.session import TRIP
+from metier.cluster.kubernetes import place
+from metier.cluster.node import ENVIRONMENT
 from metier.cluster.placement import Group, groups
 from metier.cluster.team import Mcp, Model, Replicas, Resources, Team
 from metier.topics.errors import InvalidTeam
@@ -60,8 +63,14 @@ def workers(of: Team) -> dict[str, dict[str, Any]]:
     return {group["groupName"]: group for group in service(of)["spec"]["rayClusterConfig"]["workerGroupSpecs"]}
 
 
-def test_what_is_checked_in_is_what_the_trip_team_renders(trip: Team) -> None:
-    assert (ROOT / "ops/kubernetes/trip.yaml").read_text() == kubernetes.render(trip, PLACE)
+def test_what_is_checked_in_is_what_the_team_of_the_readme_renders(tmp_path: Path) -> None:
+    """Its first step appends to a copy of the trip team's file."""
+    readme = (ROOT / "ops/kubernetes/README.md").read_text()
+    (appended,) = re.findall(r"^    printf '(.+)' >> my-team/team.yaml$", readme, re.MULTILINE)
+    file = tmp_path / "team.yaml"
+    file.write_text(TRIP.read_text() + appended.replace("\\n", "\n"))
+
+    assert (ROOT / "ops/kubernetes/trip.yaml").read_text() == kubernetes.render(team.read(file), PLACE)
 
 
 def test_what_is_rendered_are_the_documents(placed: Team) -> None:
@@ -92,7 +101,7 @@ def test_ray_reads_what_runs_and_what_each_group_offers(placed: Team) -> None:
     reading = ray_reader.read(service(placed))
 
     assert {"model-pointer", "model-slm", *build.actors(placed)} == set(reading.applications)
-    assert {kubernetes.FILE} == {each["team"] for each in reading.applications.values()}
+    assert {place.FILE} == {each["team"] for each in reading.applications.values()}
     gib = 1024**3
     assert {
         "headgroup": (0, 0, {"CPU": 0, "memory": 4 * gib}),
@@ -122,6 +131,42 @@ def test_a_gpu_is_asked_of_kubernetes_too(placed: Team) -> None:
 
     assert 1 == spec["containers"][0]["resources"]["limits"]["nvidia.com/gpu"]
     assert ["nvidia.com/gpu"] == [toleration["key"] for toleration in spec["tolerations"]]
+
+
+@pytest.mark.parametrize(
+    ("share", "most", "pods", "each"), [(0.25, 8, 2, 1), (0.5, 3, 2, 1), (0.7, 2, 2, 1), (1, 3, 3, 1), (2, 1, 1, 2)]
+)
+def test_a_specialists_share_of_a_gpu_is_what_serve_gives_it_and_what_its_pods_have(
+    trip: Team, share: float, most: int, pods: int, each: int
+) -> None:
+    flights = msgspec.structs.replace(
+        trip.specialists["flights"], resources=Resources(gpus=share), replicas=Replicas(min=0, max=most)
+    )
+    of = msgspec.structs.replace(trip, specialists={**trip.specialists, "flights": flights})
+    (group,) = (group for name, group in workers(of).items() if name.startswith("gpu"))
+    (container,) = group["template"]["spec"]["containers"]
+    served = yaml.safe_load(service(of)["spec"]["serveConfigV2"])["applications"]
+    (options,) = (one["deployments"][0]["ray_actor_options"] for one in served if one["name"] == "flights")
+
+    assert (share, 0, pods) == (options["num_gpus"], group["minReplicas"], group["maxReplicas"])
+    assert {each} == {container["resources"][kind]["nvidia.com/gpu"] for kind in ("limits", "requests")}
+    assert str(each) == group["rayStartParams"]["num-gpus"]
+
+
+def test_no_other_group_has_a_gpu(placed: Team) -> None:
+    shared = workers(placed)["shared"]
+
+    assert "nvidia.com/gpu" not in shared["template"]["spec"]["containers"][0]["resources"]["limits"]
+    assert "num-gpus" not in shared["rayStartParams"]
+
+
+def test_ray_is_told_what_metier_up_tells_it(trip: Team) -> None:
+    cluster = service(trip)["spec"]["rayClusterConfig"]
+    pods = [group["template"]["spec"] for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"])]
+
+    for pod in pods:
+        env = {each["name"]: each.get("value") for each in pod["containers"][0]["env"]}
+        assert ENVIRONMENT == {name: env.get(name) for name in ENVIRONMENT}
 
 
 def test_a_group_of_several_pods_gives_up_one_at_a_time(placed: Team) -> None:

@@ -14,11 +14,17 @@ from typing import Any
 import promql_parser
 import pytest
 import yaml
+from grafana_foundation_sdk.cog import plugins
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.dashboard import Dashboard as GrafanaDashboard
 
 from harness.exposition import series
 from harness.manifests import OPS, ROOT, complaints_of_kubernetes, documents, installed
 from metier.cluster import cli, kubernetes
 from metier.cluster.commands.session import TRIP
+from metier.cluster.gateway.settings import Gateway
+from metier.cluster.kubernetes import place, policies
+from metier.cluster.node import ENVIRONMENT
 
 DOCKERFILE = OPS / "docker/Dockerfile"
 DASHBOARD = json.loads((OPS / "grafana/dashboards/metier.json").read_text())
@@ -75,22 +81,28 @@ def test_the_image_copies_what_is_there_and_nothing_is_ignored_of_it() -> None:
 def test_the_image_alone_runs_the_team() -> None:
     (command,) = [json.loads(rest) for kind, rest in instructions() if kind == "CMD"]
 
-    assert kubernetes.FILE == cli.parser().parse_args(command[1:]).team
+    assert place.FILE == cli.parser().parse_args(command[1:]).team
 
 
 def test_the_image_says_what_the_renderer_counts_on() -> None:
     text = DOCKERFILE.read_text()
 
-    assert str(Path(kubernetes.FILE).parent) in [rest.split()[-1] for kind, rest in instructions() if kind == "COPY"]
-    assert f"useradd --uid {kubernetes.USER} " in text
-    assert f" {kubernetes.STATE}\n" in text
-    assert ("USER", str(kubernetes.USER)) in instructions()
+    assert str(Path(place.FILE).parent) in [rest.split()[-1] for kind, rest in instructions() if kind == "COPY"]
+    assert f"useradd --uid {place.USER} " in text
+    assert f" {place.STATE}\n" in text
+    assert ("USER", str(place.USER)) in instructions()
 
 
-@pytest.mark.parametrize("place", ["docker/Dockerfile", "compose.yaml", "kubernetes/README.md"])
-def test_every_command_of_metier_is_one(place: str) -> None:
-    text = (OPS / place).read_text().replace("\\\n", "")
-    found = re.findall(r"\bmetier ((?:models|ask|build|up|status|top|dead)\b[^\n&>|)`]*)", text)
+def test_ray_in_the_image_is_told_what_metier_up_tells_it() -> None:
+    (line,) = [rest for kind, rest in instructions() if kind == "ENV"]
+
+    assert ENVIRONMENT.items() <= dict(each.split("=") for each in line.split()).items()
+
+
+@pytest.mark.parametrize("page", ["docker/Dockerfile", "compose.yaml", "kubernetes/README.md", "deploy.md"])
+def test_every_command_of_metier_is_one(page: str) -> None:
+    text = (OPS / page).read_text().replace("\\\n", "")
+    found = re.findall(r"\bmetier ((?:models|ask|build|up|status|top|dead|gateway) [^\n&>|)`#]*)", text)
 
     assert found
     for command in found:
@@ -117,6 +129,27 @@ def test_what_compose_mounts_and_waits_for_is_there() -> None:
     assert (OPS / services["broker"]["build"]["context"] / services["broker"]["build"]["dockerfile"]).samefile(
         DOCKERFILE
     )
+
+
+def test_the_door_of_compose_is_published_where_it_listens_and_has_keys() -> None:
+    compose = load("compose.yaml")
+    door = compose["services"]["door"]
+    options = cli.parser().parse_args(door["command"][1:])
+    listens = options.port or Gateway().port
+    secrets = {f"/run/secrets/{name}" for name in door["secrets"]}
+
+    assert ("0.0.0.0", [f"127.0.0.1:{listens}:{listens}"]) == (options.host, door["ports"])
+    assert {options.keys} == secrets, "as Compose mounts them"
+    assert set(door["secrets"]) <= set(compose["secrets"])
+    assert f"http://127.0.0.1:{listens}/readyz" in door["healthcheck"]["test"][-1]
+
+
+def test_the_line_of_a_key_is_ignored_by_git() -> None:
+    file = load("compose.yaml")["secrets"]["keys"]["file"]
+    (default,) = re.findall(r"\$\{KEYS:-\./(.+)\}", file)
+
+    assert f"ops/{default}" in (ROOT / ".gitignore").read_text().splitlines()
+    assert f"> ops/{default}" in (OPS / "compose.yaml").read_text()
 
 
 def test_compose_opens_no_port_to_other_machines() -> None:
@@ -157,7 +190,7 @@ def test_the_collector_is_valid_and_selects_its_own_pods(tmp_path: Path) -> None
 
     assert "" == complaints_of_kubernetes(found, tmp_path)
     labels = deployment["spec"]["template"]["metadata"]["labels"]
-    assert kubernetes.COLLECTOR == labels == service["spec"]["selector"] == policy["spec"]["podSelector"]["matchLabels"]
+    assert policies.COLLECTOR == labels == service["spec"]["selector"] == policy["spec"]["podSelector"]["matchLabels"]
     ports = [port["containerPort"] for port in deployment["spec"]["template"]["spec"]["containers"][0]["ports"]]
     assert ports == [port["port"] for port in service["spec"]["ports"]]
 
@@ -177,6 +210,40 @@ def test_the_broker_of_compose_takes_its_configuration(tmp_path: Path) -> None:
 
     status, said = installed("nats-server", "-t", "--config", config)
     assert 0 == status, said
+
+
+def test_the_values_of_the_brokers_are_those_that_the_chart_reads(tmp_path: Path) -> None:
+    schema, path = ROOT / "tests/schemas/nats-values.json", tmp_path / "values.json"
+    values = load("kubernetes/nats-values.yaml")
+
+    def complaints() -> str:
+        path.write_text(json.dumps(values))
+        status, said = installed("check-jsonschema", "--schemafile", schema, path)
+        return said if status else ""
+
+    assert "" == complaints()
+    values["config"]["jetstream"]["fileStor"] = values["config"]["jetstream"].pop("fileStore")
+    assert "'fileStor' was unexpected" in complaints()
+
+
+def test_the_pods_of_the_brokers_are_valid_with_what_the_chart_merges_into_them(tmp_path: Path) -> None:
+    """The chart makes a list of `topologySpreadConstraints`, by their keys, and of `env`."""
+    values = load("kubernetes/nats-values.yaml")
+    chosen = {"matchLabels": policies.NATS}
+    container = {
+        "name": "nats",
+        "image": f"nats:{values['container']['image']['tag']}",
+        "env": [{"name": name, "value": value} for name, value in values["container"]["env"].items()],
+    }
+    spreads = [
+        {"topologyKey": key, "labelSelector": chosen} | spread
+        for key, spread in values["podTemplate"]["topologySpreadConstraints"].items()
+    ]
+    spec = {"containers": [container | values["container"]["merge"]], "topologySpreadConstraints": spreads}
+    pod = {"apiVersion": "v1", "kind": "PodTemplate", "metadata": {"name": "pod"}, "template": {"spec": spec}}
+
+    assert "" == complaints_of_kubernetes([pod], tmp_path)
+    assert {"kubernetes.io/hostname", "topology.kubernetes.io/zone"} == {each["topologyKey"] for each in spreads}
 
 
 def test_the_brokers_of_kubernetes_take_what_the_chart_is_given(tmp_path: Path) -> None:
@@ -257,6 +324,39 @@ def test_dashboard_and_alerts_ask_for_what_the_code_registers(name: str, express
 
 def test_a_metric_that_nobody_registers_is_noticed() -> None:
     assert ({"gone_total"}, {"a", "b", "c"}) == uses('sum by (a) (rate(gone_total{b="1"}[5m])) / on (c) gone_total')
+
+
+def test_all_of_the_dashboard_is_what_grafanas_own_types_know() -> None:
+    """What they do not know they pass over: so what comes out is compared with what went in."""
+    assert [] == lost(DASHBOARD, known_to_grafana(DASHBOARD))
+
+
+def test_what_grafana_does_not_know_is_noticed() -> None:
+    wrong = json.loads(json.dumps(DASHBOARD))
+    wrong["panels"][0]["gridPoz"] = wrong["panels"][0].pop("gridPos")
+    wrong["templating"]["list"][0]["querry"] = "up"
+    wrong["refreshh"] = "5s"
+
+    assert [".panels[0].gridPoz", ".refreshh", ".templating.list[0].querry"] == lost(wrong, known_to_grafana(wrong))
+
+
+def known_to_grafana(dashboard: dict[str, Any]) -> Any:
+    plugins.register_default_plugins()
+    return json.loads(JSONEncoder().encode(GrafanaDashboard.from_json(json.loads(json.dumps(dashboard)))))
+
+
+def lost(given: Any, kept: Any, place: str = "") -> list[str]:
+    """Where a value is not what it was."""
+    if isinstance(given, dict) and isinstance(kept, dict):
+        return sorted(
+            each
+            for key, value in given.items()
+            for each in (lost(value, kept[key], f"{place}.{key}") if key in kept else [f"{place}.{key}"])
+        )
+    if isinstance(given, list) and isinstance(kept, list) and len(given) == len(kept):
+        pairs = enumerate(zip(given, kept, strict=True))
+        return [each for index, (old, new) in pairs for each in lost(old, new, f"{place}[{index}]")]
+    return [] if given == kept else [place]
 
 
 def test_panels_are_drawn_from_the_data_source_that_is_provisioned() -> None:
