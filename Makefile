@@ -16,7 +16,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench bench-peers venv models evaluation grammars vllm page lint types package ci lock clean
+.PHONY: help demo test bench bench-peers bench-engine venv models evaluation grammars vllm page lint types package ci lock clean
 
 help:           ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ bench: $(VENV)/.dev models  ## measure latency, throughput, start and memory; pr
 
 bench-peers: $(VENV)/.dev $(PEERS)/.made  ## the same graph in Ray Serve, Celery, taskiq, FastStream and AutoGen, beside Metier
 	@$(BIN)/python ops/bench/run.py peers $(BENCH)
+
+bench-engine: $(VENV)/.dev models $(VLLM)/.made  ## the small model by each engine, beside plain generate and vLLM (half an hour)
+	@$(BIN)/python ops/bench/run.py engine $(BENCH)
 
 venv: $(VENV)/.dev .typing  ## the environment for working on Metier: .venv with every extra
 	@echo "metier: $(VENV) is ready"
