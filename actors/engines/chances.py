@@ -41,7 +41,8 @@ class Chances:
             known = [math.exp(each) for at, each in logs.items() if allowed[at]]
             unknown = free - len(known)
             own, left = math.exp(log), max(0.0, 1 - sum(map(math.exp, logs.values())))
-            most = min([*map(math.exp, likeliest.values()), *([own] if greedy else [])], default=1.0)
+            limits: list[float] = [*map(math.exp, likeliest.values()), *([own] if greedy else [])]
+            most = min(limits) if limits else 1.0
             self._count(own / (sum(known) + min(left, unknown * most)))
         self._matcher.accept(token)
 

