@@ -95,6 +95,7 @@ async def _turn(name: str, contender: Contender, round_: int, most: int | None, 
         tell("warming up")
         for count in (1, max(BATCHES)):
             await _ask(name, started, Order(prompts=list(itertools.islice(stories(fresh), count)), whole=True))
+        await _ask(name, started, Order(prompts=[call(next(fresh), most)]))
         rates: dict[int, float] = {}
         alone: list[Answered] = []
         for count in BATCHES:
