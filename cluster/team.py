@@ -53,7 +53,8 @@ class Resources(_Section, frozen=True, kw_only=True):
 class Model(_Section, frozen=True, kw_only=True):
     """One model, used by name."""
 
-    #: A home: transformers, pointer, encoder, openai, or "package.module:Class" for an engine of your own.
+    #: A home: transformers, llamacpp, vllm, pointer, encoder, openai, or "package.module:Class" for an engine of your
+    #: own.
     engine: str
     #: Where its files come from: an embedded model's name, "pypi:…", "hf:…" or a path (`engines/sources.py`);
     #: not for openai.

@@ -8,6 +8,9 @@ from typing import TypeVar
 
 import pytest
 
+# A contract's assertions say what they compared, as a test's do.
+pytest.register_assert_rewrite("harness.text_engines")
+
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 

