@@ -105,9 +105,7 @@ class LlMatcher:
         """Which tokens may come next, of all the grammar's `[vocabulary]`."""
         import numpy as np
 
-        bits = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
-        self._check()
-        return np.unpackbits(bits, bitorder="little").astype(bool)
+        return np.unpackbits(self._bits(), bitorder="little").astype(bool)
 
     def forced(self) -> list[int]:
         """Takes every token that must come next, and returns them."""
@@ -120,11 +118,15 @@ class LlMatcher:
 
     def mask(self, scores: torch.Tensor) -> int:
         """Sets the scores `[vocabulary]` of forbidden tokens to minus infinity, in place; returns how many are left."""
+        return _forbid(scores, self._bits())
+
+    def _bits(self) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        """Which tokens may come next, a bit each."""
         import numpy as np
 
         bits = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
         self._check()
-        return _forbid(scores, bits)
+        return bits
 
     def accept(self, token: int) -> None:
         """Takes a token. Raises EngineFailed if the grammar forbids it."""

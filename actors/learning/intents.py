@@ -93,6 +93,11 @@ def fitted(router: heads.Router, val: Sequence[Sentence], recipe: Recipe) -> tup
     return temperature, line, slope
 
 
+def intents_of(examples: Sequence[Example]) -> list[str]:
+    """The intents that examples have, in the order of the heads."""
+    return sorted({example.labels[0] for example in examples if not example.open})
+
+
 def tune(
     examples: Sequence[Example],
     told: Mapping[str, torch.Tensor],
@@ -102,7 +107,7 @@ def tune(
     recipe: Recipe,
 ) -> int:
     """Trains heads of a base, its name and where it lies, and writes them; returns the number of steps."""
-    labels = sorted({example.labels[0] for example in examples if not example.open})
+    labels = intents_of(examples)
     router = heads.adapt(base[1], labels, recipe)
     learned = partial(loss, router, recipe, told)
     identity = (base[0], recipe, examples, sorted(told))
@@ -137,8 +142,7 @@ def teach(
             _log.info("training the teacher of seed %d", seed)
             tune(examples, {}, val, base, folder, settings)
             done.write_bytes(told)
-        labels = sorted({example.labels[0] for example in examples if not example.open})
-        routers.append(heads.adapt(base[1], labels, settings, folder))
+        routers.append(heads.adapt(base[1], intents_of(examples), settings, folder))
     return routers
 
 
