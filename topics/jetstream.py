@@ -37,7 +37,7 @@ _MARGIN_BYTES = 16 * 1024
 _RECONNECT_S = 0.25
 #: A server is asked so often whether it lives, and left for another after two questions without a reply: of a host that
 #: lost its power or its cable no connection tells.
-_PING_S = 5.0
+_PING_S = 5
 #: Object store bucket for payloads over the limit.
 _LARGE = "LARGE"
 
@@ -249,7 +249,7 @@ async def connect(url: str, *, name: str, subjects: Subjects, wait_s: float = 2.
                         name=name,
                         error_cb=on_error,
                         max_reconnect_attempts=-1,
-                        ping_interval=_PING_S,  # type: ignore[arg-type]  # a float serves as well
+                        ping_interval=_PING_S,
                         max_outstanding_pings=2,
                         reconnect_time_wait=_RECONNECT_S,  # type: ignore[arg-type]  # a float serves as well
                     )
