@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.subscription import Subscription
 
 from . import wire
-from .ending import apart
 from .errors import BusUnavailable
 
 
@@ -16,6 +19,7 @@ class Connection:
 
     def __init__(self, client: Client) -> None:
         self._client = client
+        self._asked: set[asyncio.Task[None]] = set()
         self.new_inbox = client.new_inbox
 
     @property
@@ -50,13 +54,24 @@ class Connection:
         if self._client.is_closed or self._client.is_draining:
             return
         if drain and self._client.is_connected:
-            await subscription.drain()  # type: ignore[no-untyped-call]
+            await self._to_its_end(subscription.drain())  # type: ignore[no-untyped-call]
         else:
             await subscription.unsubscribe()
 
     async def flush(self) -> None:
         """Returns once the server has all that was sent. Raises BusUnavailable."""
         try:
-            await apart(self._client.flush())
+            await self._to_its_end(self._client.flush())
         except nats.errors.Error as error:
             raise BusUnavailable(url=self.url, reason=str(error)) from error
+
+    async def _to_its_end(self, work: Coroutine[Any, Any, None]) -> None:
+        """Awaits what asks the server for a sign, which goes on without who stops waiting for it.
+
+        The library reads nothing more from a connection, and says so to nobody, once it gets the PONG of a question
+        that was cancelled.
+        """
+        task = asyncio.ensure_future(work)
+        self._asked.add(task)
+        task.add_done_callback(self._asked.discard)
+        await asyncio.shield(task)

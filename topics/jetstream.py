@@ -36,8 +36,9 @@ _log = logging.getLogger(__name__)
 _MARGIN_BYTES = 16 * 1024
 _RECONNECT_S = 0.25
 #: A server is asked so often whether it lives, and left for another after two questions without a reply: of a host that
-#: lost its power or its cable no connection tells.
-_PING_S = 5
+#: lost its power or its cable no connection tells. It is left before a flush gives up (10 s): a PONG that comes for one
+#: that was given up would be the last that the library reads.
+_PING_S = 3
 #: Object store bucket for payloads over the limit.
 _LARGE = "LARGE"
 

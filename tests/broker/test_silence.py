@@ -10,8 +10,9 @@ import pytest
 from harness.deliveries import fetch, flight, flights, one, put
 from harness.nats_server import NatsServer
 from harness.wires import wire
+from metier.topics.ending import end
 from metier.topics.jetstream import JetStreamBus, connect
-from metier.topics.streams import Consumer
+from metier.topics.streams import Consumer, streams
 from metier.topics.subjects import Subjects
 
 LIMIT_S = 30.0
@@ -50,6 +51,21 @@ async def test_a_server_that_fell_silent_is_left_for_another(
         async with asyncio.timeout(LIMIT_S):
             while port(bus) != other.port:  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.01)
+
+
+async def test_who_stops_waiting_for_a_flush_leaves_the_connection_hearing(
+    own_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("metier.topics.jetstream._PING_S", LIMIT_S)
+    async with connect(own_server.url, name="test", subjects=Subjects()) as bus:
+        await bus.ensure(streams(Subjects()), [])
+        with own_server.frozen():
+            flushing = asyncio.create_task(bus._connection.flush())
+            await asyncio.sleep(0.05)  # its PING is sent; the PONG waits until the server goes on
+            await end(flushing)
+        async with asyncio.timeout(LIMIT_S):
+            assert await bus.messages(Subjects().stream("TASKS")) == 0
+        assert bus._connection.connects == 0
 
 
 def port(bus: JetStreamBus) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 import time
@@ -51,6 +52,16 @@ class NatsServer:
             self.process.kill()
             self.process.wait(_START_S)
             self.process = None
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """In it, the server reads and says nothing, and its connections stay."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
 
     def _answers(self) -> bool:
         try:
