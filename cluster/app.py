@@ -17,7 +17,7 @@ from ray.serve.schema import ApplicationStatus
 
 from metier.topics.errors import Timeout, Unavailable
 
-from . import deploy, pool
+from . import deploy, pool, worker
 from .replica import GRACE_S, Replica, Settings
 from .team import DOOR, Team, read
 
@@ -38,7 +38,7 @@ _STATES = {
 
 def applications(team: Team, settings: Settings) -> list[tuple[str, serve.Application]]:
     """Each application with its name, for this machine: shared models first, they take longest."""
-    return [(name, bound(team, name, settings, deploy.STARTS_HERE)) for name in deploy.names(team)]
+    return [(name, bound(team, name, settings, here=True)) for name in deploy.names(team)]
 
 
 def application(args: dict[str, Any]) -> serve.Application:
@@ -47,12 +47,19 @@ def application(args: dict[str, Any]) -> serve.Application:
     team = read(given.team)
     deploy.check(team, given)
     settings = Settings(nats_url=given.nats_url, directory=given.directory)
-    return bound(team, given.name, settings, deploy.STARTS)
+    return bound(team, given.name, settings, here=False)
 
 
-def bound(team: Team, name: str, settings: Settings, starts: int) -> serve.Application:
-    """One application: one deployment of a class of an installed module, which Serve pickles by its name."""
-    deployment = serve.deployment(max_constructor_retry_count=starts, **deploy.options(team, name, settings))
+def bound(team: Team, name: str, settings: Settings, *, here: bool) -> serve.Application:
+    """One application: one deployment of a class of an installed module, which Serve pickles by its name.
+
+    `here`, where the workers are Metier's own, a replica with a model asks for one that has imported what that needs.
+    """
+    options = deploy.options(team, name, settings)
+    if here and deploy.holds_model(team, name):
+        options["ray_actor_options"]["runtime_env"] = {"env_vars": {worker.KIND: worker.MODEL}}
+    starts = deploy.STARTS_HERE if here else deploy.STARTS
+    deployment = serve.deployment(max_constructor_retry_count=starts, **options)
     made: serve.Application
     if model := deploy.model_of(team, name):
         made = deployment(pool.ModelServer).bind(team, model, team.telemetry, settings.directory)

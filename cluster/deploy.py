@@ -106,6 +106,15 @@ def model_of(team: Team, application: str) -> str | None:
     return next((name for name in models.shared(team) if models.application(name) == application), None)
 
 
+def holds_model(team: Team, application: str) -> bool:
+    """Whether a replica of it reads in a model by Torch: a shared one, or an actor's that is `inside`."""
+    model = model_of(team, application)
+    if model is None and application in build.actors(team):
+        inside = getattr(build.section(team, application), "model", None)
+        model = inside if inside not in models.shared(team) else None
+    return model is not None and team.models[model].engine in models.BY_TORCH
+
+
 def options(team: Team, name: str, settings: Settings) -> dict[str, Any]:
     """Serve's options for the one deployment of an application, which has its name."""
     if model := model_of(team, name):

@@ -1,8 +1,10 @@
 """A process that has imported what every worker imports, and forks itself for each of them.
 
-Ray starts a Python for each worker, and each spends a second of a core on the same imports. Here they are done once,
-and the workers share the memory that they fill. As Python's own `multiprocessing` does with its forkserver:
-https://docs.python.org/3/library/multiprocessing.html#contexts-and-start-methods
+Ray starts a Python for each worker, and each spends a second of a core on the same imports, or five if it has a model.
+Here they are done once, and the workers share the memory that they fill. As Python's own `multiprocessing` does with
+its forkserver: https://docs.python.org/3/library/multiprocessing.html#contexts-and-start-methods
+
+A second one, forked from the first, has imported what runs models too; the others start without waiting for that.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -45,6 +47,20 @@ MODULES = (
     "metier.cluster.telemetry",
 )
 
+#: What a worker with a model imports besides.
+MODEL_MODULES = (
+    "torch",
+    "transformers.models.auto.modeling_auto",
+    "transformers.models.auto.tokenization_auto",
+    "transformers.models.bert.modeling_bert",
+    "transformers.models.llama.modeling_llama",
+    "peft",
+    "metier.actors.engines.decoding",
+    "metier.actors.engines.grammar",
+    "metier.actors.engines.packing",
+    "metier.actors.engines.pointing",
+)
+
 STOP_LIMIT_S = 5.0
 
 
@@ -58,25 +74,26 @@ class Request(NamedTuple):
 
 
 @asynccontextmanager
-async def fork_server() -> AsyncIterator[str]:
-    """The address of a running one. On exit, or when this process dies, it goes, and its workers with it."""
-    with tempfile.TemporaryDirectory(prefix="metier-") as folder:
-        address = str(Path(folder) / "fork")
-        # Workers may ask before the server has imported anything: they wait in the queue of the socket.
-        with socket.socket(socket.AF_UNIX) as listener:
-            listener.bind(address)
-            listener.listen(128)
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                __spec__.name,
-                str(listener.fileno()),
-                stdin=asyncio.subprocess.PIPE,
-                pass_fds=[listener.fileno()],
-                start_new_session=True,
-            )
+async def fork_servers(*kinds: str) -> AsyncIterator[str]:
+    """The folder of running ones, one for each kind: `worker.LIGHT`, or that and `worker.MODEL`.
+
+    On exit, or when this process dies, they go, and their workers with them.
+    """
+    with tempfile.TemporaryDirectory(prefix="metier-") as folder, contextlib.ExitStack() as stack:
+        listeners = [stack.enter_context(_listening(str(Path(folder) / kind))) for kind in kinds]
+        numbers = [listener.fileno() for listener in listeners]
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            __spec__.name,
+            *map(str, numbers),
+            stdin=asyncio.subprocess.PIPE,
+            pass_fds=numbers,
+            start_new_session=True,
+        )
+        stack.close()
         try:
-            yield address
+            yield folder
         finally:
             assert process.stdin is not None
             process.stdin.close()
@@ -86,6 +103,14 @@ async def fork_server() -> AsyncIterator[str]:
             except TimeoutError:
                 process.kill()
                 await process.wait()
+
+
+def _listening(address: str) -> socket.socket:
+    """Workers may ask before a server has imported anything: they wait in the queue of the socket."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(address)
+    listener.listen(128)
+    return listener
 
 
 def serve(listener: socket.socket) -> Request:
@@ -127,8 +152,24 @@ def _read(door: socket.socket) -> Request:
         return Request(streams=streams, **json.load(file))
 
 
-if __name__ == "__main__":
-    for name in MODULES:
-        importlib.import_module(name)
+def main(light: socket.socket, model: socket.socket | None = None) -> None:
+    """Serves until standard input ends; in a worker, goes on as that."""
+    _import(MODULES)
+    if model and os.fork() == 0:
+        processes.die_with_parent()
+        light.close()
+        _import(MODEL_MODULES)
+        light = model
+    elif model:
+        model.close()
     gc.freeze()  # a collection would write to every object, and a page that is written is no longer shared
-    become(serve(socket.socket(fileno=int(sys.argv[1]))))
+    become(serve(light))
+
+
+def _import(names: Sequence[str]) -> None:
+    for name in names:
+        importlib.import_module(name)
+
+
+if __name__ == "__main__":
+    main(*(socket.socket(fileno=int(number)) for number in sys.argv[1:]))

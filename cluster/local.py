@@ -16,8 +16,8 @@ from typing import Any
 from metier.topics import jetstream
 from metier.topics.subjects import Subjects
 
-from . import build
-from .forkserver import fork_server
+from . import build, deploy, worker
+from .forkserver import fork_servers
 from .node import Node, prepare
 from .replica import Settings
 from .server import PORT, Server, nats_server
@@ -103,7 +103,8 @@ async def _ray(team: Team, settings: Settings, state: State, progress: Progress)
     # It lives as long as the process: Ray's processes die with the thread that started them.
     call = Thread("ray")
     prepare()
-    async with fork_server() as forks:
+    holding = any(deploy.holds_model(team, name) for name in deploy.names(team))
+    async with fork_servers(worker.LIGHT, *([worker.MODEL] if holding else [])) as forks:
         node = Node(forks)
         try:
             progress("ray", "starting")

@@ -19,6 +19,9 @@ from .team import SHIPPED, Model, Team
 #: What is shipped for tools that nobody trained for.
 GENERAL = "general-tools"
 
+#: Engines that run models in this process by PyTorch.
+BY_TORCH = ("transformers", "encoder", "pointer")
+
 #: What a container may take of the processors' time, in microseconds, and in how many (Linux, control groups v2).
 CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from metier.topics.errors import Unavailable
 
-from . import build, models, processes, worker
+from . import build, deploy, models, processes, worker
 from .team import Team
 from .thread import Thread
 
@@ -47,8 +47,8 @@ def prepare() -> None:
 class Node:
     """Ray's processes on this machine. All its blocking calls come from one thread: they die with it."""
 
-    def __init__(self, fork_server: str) -> None:
-        self._fork_server = fork_server
+    def __init__(self, fork_servers: str) -> None:
+        self._fork_servers = fork_servers
         self._node: Any = None
         #: Ray's agents among them: they write their title over their environment and live on when their raylet dies.
         self._born: list[processes.Process] = []
@@ -60,7 +60,7 @@ class Node:
         """
         import ray
 
-        os.environ[worker.ADDRESS] = self._fork_server
+        os.environ[worker.SERVERS] = self._fork_servers
         logging.getLogger("ray").setLevel(logging.ERROR)
         cpus, resources = _wanted(team)
         for attempt in range(1, ATTEMPTS + 1):
@@ -127,7 +127,7 @@ class Node:
 def _wanted(team: Team) -> tuple[int, dict[str, float]]:
     """CPUs and own resources. What the file asks of a cluster, this machine says it has: ten nodes' team runs, slowly.
 
-    As many workers as CPUs start in advance, while the rest of Ray gets ready: one for each actor.
+    As many workers as CPUs start in advance, while the rest of Ray gets ready: one for each actor without a model.
     """
     sections = [build.section(team, name) for name in build.actors(team)]
     sections += [team.models[name] for name in models.shared(team)]
@@ -135,7 +135,8 @@ def _wanted(team: Team) -> tuple[int, dict[str, float]]:
     for section in sections:
         for name, amount in {"CPU": section.resources.cpus, **section.resources.custom}.items():
             wanted[name] = wanted.get(name, 0.0) + amount * section.replicas.max
-    return max(len(sections) + 1, math.ceil(wanted.pop("CPU"))), wanted
+    light = [name for name in deploy.names(team) if not deploy.holds_model(team, name)]
+    return max(len(light) + 1, math.ceil(wanted.pop("CPU"))), wanted
 
 
 def _started(cpus: int, resources: dict[str, float]) -> Any:
@@ -159,6 +160,8 @@ def _started(cpus: int, resources: dict[str, float]) -> Any:
         include_log_monitor=False,  # type: ignore[arg-type]  # a flag, whatever its annotation says
         no_monitor=True,
         worker_path=worker.__file__,
+        setup_worker_path=worker.__file__,
+        dashboard_agent_listen_port=0,  # two teams on one machine would otherwise wait for each other
     )
     return RayNode(parameters, head=True, shutdown_at_exit=False, spawn_reaper=True)
 
