@@ -1,22 +1,20 @@
-"""Decoding by `transformers.generate`: what each row of a batch still needs, and when it has it.
+"""Decoding: what each row of a batch still needs, and when it has it.
 
-Rows of a batch are independent: each has its grammar, limits, sampling and reader. A processor picks each row's next
-token, a criterion ends the rows that have enough.
+Rows of a batch are independent: each has its grammar, limits, sampling and reader. Each chooses its next token by the
+model's scores until it has enough.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import copy
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal
+from collections.abc import Container, Iterator, Sequence
+from typing import Literal, Protocol
 
 import torch
 from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
-from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
 from metier.topics.errors import EngineFailed
 
@@ -105,7 +103,7 @@ class Row:
             self._chance = float((scores[token] - scores.logsumexp(dim=-1)).exp())
         return token
 
-    def take(self, token: int, ends: Sequence[int]) -> None:
+    def take(self, token: int, ends: Container[int]) -> None:
         """Takes the token that was chosen; an end token finishes the row."""
         if self._chance is not None:
             self.least = min(self._chance, self.least if self.least is not None else 1.0)
@@ -161,66 +159,48 @@ class Row:
             self._loop.call_soon_threadsafe(self.pieces.put_nowait, None)
 
 
-class _Choice(LogitsProcessor):
-    """Each row chooses by its own rules; the scores then leave only that token."""
+class Sequences(Protocol):
+    """A batch of sequences that a model reads on and on, with what it keeps of what it read."""
 
-    def __init__(self, rows: Sequence[Row]) -> None:
-        self._rows = rows
+    def read(self, ids: torch.Tensor) -> torch.Tensor:
+        """Reads the next tokens of each `[B, T]`, and returns the scores of what may follow `[B, V]`, in float32."""
 
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        for row, row_scores in zip(self._rows, scores, strict=True):
-            if row.over:
-                continue
-            with row.alone():
-                token = row.choose(row_scores)
-                row_scores.fill_(float("-inf"))
-                row_scores[token] = 0.0
-        return scores
+    def keep(self, rows: Sequence[int]) -> None:
+        """Goes on with these rows of the batch alone."""
 
 
-class _Enough(StoppingCriteria):
-    """Hands each row its token, and says which rows are over."""
+class Model(Protocol):
+    """What reads them."""
 
-    def __init__(self, rows: Sequence[Row], ends: Sequence[int]) -> None:
-        self._rows = rows
-        self._ends = ends
-
-    def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> Any:
-        for row, token in zip(self._rows, input_ids[:, -1].tolist(), strict=True):
-            if row.over:
-                continue
-            with row.alone():
-                row.take(token, self._ends)
-        # A row alone comes out to have its forced tokens read in one pass instead of one pass each.
-        alone = len(self._rows) == 1
-        over = [row.over or (alone and bool(row.forced)) for row in self._rows]
-        return torch.tensor(over, device=input_ids.device)
+    def begin(self, adapters: Sequence[str | None], pads: Sequence[int], room: int) -> Sequences:
+        """Sequences `[B]` with `pads` of their first tokens left out, of at most `room` tokens each, pads included."""
 
 
-def decode(generate: Callable[..., Any], rows: Sequence[Row], config: GenerationConfig, device: torch.device) -> None:
-    """Answers a batch. `generate` is the model's own, with the rows' adapters in place."""
-    pad, ends = config.pad_token_id, config.eos_token_id
-    ends = ends if isinstance(ends, list) else [ends]
+def decode(model: Model, rows: Sequence[Row], ends: Container[int], pad: int) -> None:
+    """Answers a batch."""
     for row in rows:
         with row.alone():
             row.begin()
-    sequences = [row.ids + row.skip() for row in rows]
-    width = max(map(len, sequences))
-    ids = torch.tensor([[pad] * (width - len(ids)) + ids for ids in sequences], device=device)
-    mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in sequences], device=device)
-    cache = None
-    while not all(row.over for row in rows):
-        config = copy.copy(config)
-        config.max_new_tokens = max(row.room for row in rows)
-        output = generate(
-            input_ids=ids,
-            attention_mask=mask,
-            past_key_values=cache,
-            generation_config=config,
-            logits_processor=LogitsProcessorList([_Choice(rows)]),
-            stopping_criteria=StoppingCriteriaList([_Enough(rows, ends)]),
-        )
-        if len(rows) == 1:  # more than one come out only when all are over
-            cache, skipped = output.past_key_values, rows[0].skip()
-            ids = torch.cat([output.sequences, torch.tensor([skipped], dtype=torch.long, device=device)], dim=1)
-            mask = torch.ones_like(ids)
+            row.skip()
+    rows = [row for row in rows if not row.over]
+    if not rows:
+        return
+    known = [row.ids + row.tokens for row in rows]
+    width = max(map(len, known))
+    pads = [width - len(ids) for ids in known]
+    sequences = model.begin([row.prompt.adapter for row in rows], pads, width + max(row.room for row in rows))
+    unread = [[pad] * count + ids for count, ids in zip(pads, known, strict=True)]
+    while True:
+        for row, scores in zip(rows, sequences.read(torch.tensor(unread)), strict=True):
+            if not row.over:
+                with row.alone():
+                    row.take(row.choose(scores), ends)
+        left = [number for number, row in enumerate(rows) if not row.over]
+        if left and 2 * len(left) <= len(rows):  # what is kept is copied: not for each that ends
+            sequences.keep(left)
+            rows = [rows[number] for number in left]
+        unread = [row.tokens[-1:] or [pad] for row in rows]
+        if len(rows) == 1:  # alone, a row has its forced tokens read in one pass instead of one pass each
+            unread[0] += rows[0].skip()
+        if all(row.over for row in rows):
+            return

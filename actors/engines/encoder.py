@@ -32,7 +32,7 @@ from metier.topics.errors import EngineFailed
 from .adapters import attach
 from .base import Routing
 from .batch import Batcher
-from .dtypes import chosen
+from .hardware import chosen, read_in
 from .nearest import ANYTHING, Nearest, flat
 from .sources import Manifest, required
 
@@ -176,7 +176,7 @@ class RouterEncoder:
     async def load(self) -> None:
         """Reads the encoder and its heads. Raises ModelMissing, or EngineFailed if they do not fit each other."""
         required(self._settings.path, self.model)
-        await asyncio.to_thread(self._load)
+        await asyncio.to_thread(read_in, self._load, self._settings.threads)
 
     async def route(self, text: str) -> Routing:
         """Reads one request; concurrent calls share a batch. `seconds` is that of the batch."""
@@ -190,7 +190,6 @@ class RouterEncoder:
         self._model = None
 
     def _load(self) -> None:
-        import torch
         from transformers import AutoTokenizer
         from transformers.utils import logging
 
@@ -198,8 +197,6 @@ class RouterEncoder:
 
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-        if self._settings.threads:
-            torch.set_num_threads(self._settings.threads)
         self._tokenizer = AutoTokenizer.from_pretrained(self._settings.path)
         dtype = chosen(self._settings.dtype)
         examples = self._settings.examples

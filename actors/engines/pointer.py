@@ -26,7 +26,7 @@ from ..tools.base import spans
 from . import calibration
 from .base import Completion, Piece, Prompt, failing
 from .batch import Batcher
-from .dtypes import chosen
+from .hardware import chosen, read_in
 from .reading import Reading, read
 from .sources import required
 
@@ -89,7 +89,7 @@ class PointerEngine:
         """Reads the base and what was trained. Raises ModelMissing or EngineFailed."""
         required(self._settings.path, self.model)
         with failing(self.model):
-            await asyncio.to_thread(self._load)
+            await asyncio.to_thread(read_in, self._load, self._settings.threads)
 
     async def stream(self, prompt: Prompt) -> AsyncIterator[Piece | Completion]:
         """The whole call as one piece, then the completion. Raises EngineFailed."""
@@ -125,14 +125,10 @@ class PointerEngine:
         self._pointers = {}
 
     def _load(self) -> None:
-        import torch
-
         from .packing import pack
         from .pointing import load
 
         settings = self._settings
-        if settings.threads:
-            torch.set_num_threads(settings.threads)
         folders = {name: Path(path) for name, path in settings.adapters.items()}
         self._calibrations = {name: calibration.read(folder, self.model) for name, folder in folders.items()}
         self._pointers = load(Path(settings.path), folders, chosen(settings.dtype), self.model)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
@@ -13,17 +12,17 @@ import msgspec
 
 from metier.topics.errors import EngineFailed
 
-from . import calibration
 from .adapters import attach
-from .base import Completion, Piece, Prompt, Turn, failing
+from .base import Completion, Piece, Prompt, failing
 from .batch import Batcher
-from .dtypes import chosen
+from .hardware import chosen, read_in
 from .sources import required
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    import torch
 
-    from .decoding import Row
+    from .decoding import Model, Row
+    from .reader import Reader
 
 
 class TransformersSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -51,21 +50,15 @@ class TransformersSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     stand_in: bool = False
 
 
-def prompt_ids(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn]) -> list[int]:
-    """The tokens a model reads, up to where its answer begins. Training and serving both call this.
+def _served(read: Any, adapters: Any, names: Sequence[str], dtype: torch.dtype, device: str) -> Model:
+    """The model in the form in which it answers fastest here."""
+    from . import llama
+    from .eager import Eager
+    from .packing import pack
 
-    Control tokens that somebody wrote into a text are broken up: they are words there, and end no turn.
-    """
-    messages = [{"role": turn.role, "content": _plain(tokenizer, turn.content)} for turn in turns]
-    text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-    return list(tokenizer(str(text), add_special_tokens=False)["input_ids"])
-
-
-def _plain(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
-    for token in tokenizer.added_tokens_decoder.values():
-        if token.special and str(token) in text:
-            text = text.replace(str(token), f"{str(token)[0]} {str(token)[1:]}")
-    return text
+    if llama.fits(read):
+        return llama.Llama(read, names, dtype)
+    return Eager(pack(read.to(device=device, dtype=dtype)), adapters)
 
 
 class TransformersEngine:
@@ -75,12 +68,8 @@ class TransformersEngine:
         self._settings = settings
         self._batcher: Batcher[Row, None] = Batcher(self._answer, largest=settings.max_batch, wait_ms=settings.wait_ms)
         self._running: set[Row] = set()
-        self._tokenizer: Any = None
-        self._model: Any = None
-        self._adapters: Any = None
-        self._calibrations: dict[str, calibration.Calibration] = {}
-        self._grammar: Any = None
-        self._config: Any = None
+        self._reader: Reader | None = None
+        self._model: Model | None = None
 
     @property
     def model(self) -> str:
@@ -96,13 +85,13 @@ class TransformersEngine:
         """Reads the base and its adapters. Raises ModelMissing or EngineFailed."""
         required(self._settings.path, self.model)
         with failing(self.model):
-            await asyncio.to_thread(self._load)
+            await asyncio.to_thread(read_in, self._load, self._settings.threads)
 
     async def stream(self, prompt: Prompt) -> AsyncIterator[Piece | Completion]:
         """Pieces as they come, then the completion. Closing the iterator stops the model. Raises EngineFailed."""
-        self._check(prompt)
+        reader = self._ready()
         with failing(self.model):
-            row = await asyncio.to_thread(self._row, prompt, asyncio.get_running_loop())
+            row = await asyncio.to_thread(_row, prompt, reader, asyncio.get_running_loop())
         self._running.add(row)
         answered = self._batcher.submit(row)
         answered.add_done_callback(lambda _: row.pieces.put_nowait(None))
@@ -113,7 +102,7 @@ class TransformersEngine:
                 raise row.error
             if row.finish is None:
                 await self._explain(answered)
-            yield self._completion(row)
+            yield self._completion(reader, row)
         finally:
             row.cancelled = True
             answered.cancel()
@@ -121,89 +110,50 @@ class TransformersEngine:
 
     async def health(self) -> None:
         """Returns if the model is loaded. Raises EngineFailed."""
-        if self._model is None:
-            raise EngineFailed(model=self.model, reason="it is not loaded")
+        self._ready()
 
     async def close(self) -> None:
         """Ends what runs and frees the model."""
         for row in self._running:
             row.cancelled = True
         await self._batcher.close()
-        self._model = self._adapters = None
+        self._reader = self._model = None
 
     def _load(self) -> None:
         import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+        from transformers import AutoModelForCausalLM
         from transformers.utils import logging
 
-        from .grammar import GRAMMARS
-        from .packing import pack
+        from .reader import Reader
 
         settings = self._settings
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-        if settings.threads:
-            torch.set_num_threads(settings.threads)
         device = settings.device if settings.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-        self._tokenizer = AutoTokenizer.from_pretrained(settings.path)
-        # In float32 on a CPU the weights stay mapped from the file: processes on one host share them.
         dtype = chosen(settings.dtype, device)
-        model: Any = AutoModelForCausalLM.from_pretrained(settings.path, dtype=dtype)
-        model = model.to(device)
-        self._grammar = GRAMMARS[settings.grammar](self._tokenizer, model.config.vocab_size, settings.name)
-        self._config = GenerationConfig(  # type: ignore[no-untyped-call]
-            do_sample=False,
-            use_cache=True,
-            return_dict_in_generate=True,
-            eos_token_id=model.generation_config.eos_token_id,
-            pad_token_id=self._tokenizer.pad_token_id,
+        reader = Reader(Path(settings.path), settings.adapters, 0, settings.name, settings.grammar)
+        # On a CPU the numbers as they are in the file, whatever they are run in: four bits are known by them.
+        read: Any = AutoModelForCausalLM.from_pretrained(
+            settings.path, dtype=torch.float32 if device == "cpu" else dtype
         )
-        self._adapters = attach(model, settings.adapters, settings.name) if settings.adapters else None
-        found = {name: calibration.read(Path(path), settings.name) for name, path in settings.adapters.items()}
-        self._calibrations = {name: each for name, each in found.items() if each is not None}
-        self._model = pack(model.eval())
+        adapters = attach(read, settings.adapters, settings.name) if settings.adapters else None
+        self._model = _served(read.eval(), adapters, list(settings.adapters), dtype, device)
+        self._reader = reader
 
-    def _check(self, prompt: Prompt) -> None:
-        if self._model is None:
+    def _ready(self) -> Reader:
+        if self._reader is None:
             raise EngineFailed(model=self.model, reason="it is not loaded")
-        if prompt.adapter is not None and prompt.adapter not in self._settings.adapters:
-            known = ", ".join(self._settings.adapters) or "none"
-            raise EngineFailed(model=self.model, reason=f"it has no adapter {prompt.adapter!r}; it has {known}")
-
-    def _row(self, prompt: Prompt, loop: asyncio.AbstractEventLoop) -> Row:
-        from .decoding import Row
-
-        ids = prompt_ids(self._tokenizer, prompt.turns)
-        limit = self._model.config.max_position_embeddings
-        if len(ids) + prompt.max_tokens > limit:
-            reason = f"{len(ids)} tokens of prompt and {prompt.max_tokens} of output exceed its {limit}"
-            raise EngineFailed(model=self.model, reason=reason)
-        matcher = self._grammar.compile(prompt.schema) if prompt.schema is not None else None
-        return Row(prompt, ids, matcher, self._tokenizer.backend_tokenizer, loop)
+        return self._reader
 
     def _answer(self, rows: list[Row]) -> list[None]:
         import torch
 
         from .decoding import decode
 
+        reader, model = self._ready(), self._model
+        assert model is not None
         with torch.inference_mode():
-            decode(self._generate(rows), rows, self._config, self._model.device)
+            decode(model, rows, reader.ends, reader.pad)
         return [None] * len(rows)
-
-    def _generate(self, rows: Sequence[Row]) -> Callable[..., Any]:
-        """The model's `generate` with the rows' adapters in place."""
-        wanted = {row.prompt.adapter for row in rows}
-        if self._adapters is None:
-            return self._model.generate  # type: ignore[no-any-return]
-        if wanted == {None}:
-            self._adapters.base_model.disable_adapter_layers()
-            return self._model.generate  # type: ignore[no-any-return]
-        self._adapters.base_model.enable_adapter_layers()
-        if len(wanted) == 1:
-            # A fifth faster than naming the adapter of each row.
-            self._adapters.set_adapter(wanted.pop(), inference_mode=True)
-            return self._model.generate  # type: ignore[no-any-return]
-        names = [row.prompt.adapter or "__base__" for row in rows]
-        return functools.partial(self._adapters.generate, adapter_names=names)
 
     async def _explain(self, answered: asyncio.Future[None]) -> NoReturn:
         if not answered.cancelled():
@@ -211,8 +161,7 @@ class TransformersEngine:
                 await answered
         raise EngineFailed(model=self.model, reason="it was closed while it answered")
 
-    def _completion(self, row: Row) -> Completion:
-        line = self._calibrations.get(row.prompt.adapter or "") if row.least is not None else None
+    def _completion(self, reader: Reader, row: Row) -> Completion:
         return Completion(
             text=row.text,
             model=self.model,
@@ -220,6 +169,11 @@ class TransformersEngine:
             output_tokens=len(row.tokens),
             seconds=time.perf_counter() - row.started,
             finish=row.finish or "stop",
-            confidence=line.of(row.joint) if line else row.least,
-            joint=None if row.least is None else row.joint,
+            **reader.sure(row.prompt, row if row.matcher is not None else None),
         )
+
+
+def _row(prompt: Prompt, reader: Reader, loop: asyncio.AbstractEventLoop) -> Row:
+    from .decoding import Row
+
+    return Row(prompt, reader.ids(prompt), reader.matcher(prompt), reader.tokenizer, loop)

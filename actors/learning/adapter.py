@@ -22,8 +22,8 @@ from safetensors.torch import save_file
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
-from ..engines.dtypes import chosen
-from ..engines.transformers import prompt_ids
+from ..engines.hardware import chosen
+from ..engines.reader import prompt_ids
 from . import card, command, manifest
 from .descent import Course, Group, descend, last
 from .lessons import Lesson

@@ -136,7 +136,7 @@ def contender(kind: str, options: dict[str, Any]) -> tuple[Any, str]:
     path, threads = options["path"], options["threads"]
     told = {"path": path, "name": "slm", "max_batch": options["batch"], "threads": threads}
     if kind == "transformers":
-        from metier.actors.engines.dtypes import chosen
+        from metier.actors.engines.hardware import chosen
         from metier.actors.engines.transformers import TransformersEngine, TransformersSettings
 
         return TransformersEngine(TransformersSettings(**told)), str(chosen("auto", "cpu")).removeprefix("torch.")

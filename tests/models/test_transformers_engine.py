@@ -10,7 +10,8 @@ import pytest_asyncio
 
 from harness.text_engines import NAME, TextEngine, random_adapters
 from metier.actors.engines.base import Turn
-from metier.actors.engines.transformers import TransformersEngine, TransformersSettings, prompt_ids
+from metier.actors.engines.reader import prompt_ids
+from metier.actors.engines.transformers import TransformersEngine, TransformersSettings
 from metier.topics.errors import EngineFailed, ModelMissing
 
 pytestmark = [
@@ -20,14 +21,19 @@ pytestmark = [
 ]
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def engine(slm: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TransformersEngine]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["llama", "as Transformers runs it"])
+async def engine(
+    request: pytest.FixtureRequest, slm: Path, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[TransformersEngine]:
     adapters = random_adapters(slm, tmp_path_factory.mktemp("adapters"))
     engine = TransformersEngine(
         # float32: in bfloat16 the sums of a batch round otherwise than those of one prompt, and words may differ.
         TransformersSettings(path=str(slm), name=NAME, adapters=adapters, wait_ms=50, dtype="float32")
     )
-    await engine.load()
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param != "llama":
+            patch.setattr("metier.actors.engines.llama.fits", lambda model: False)
+        await engine.load()
     yield engine
     await engine.close()
 
