@@ -164,9 +164,11 @@ class Sequences(Protocol):
 
     def read(self, ids: torch.Tensor) -> torch.Tensor:
         """Reads the next tokens of each `[B, T]`, and returns the scores of what may follow `[B, V]`, in float32."""
+        ...
 
     def keep(self, rows: Sequence[int]) -> None:
         """Goes on with these rows of the batch alone."""
+        ...
 
 
 class Model(Protocol):
@@ -174,6 +176,7 @@ class Model(Protocol):
 
     def begin(self, adapters: Sequence[str | None], pads: Sequence[int], room: int) -> Sequences:
         """Sequences `[B]` with `pads` of their first tokens left out, of at most `room` tokens each, pads included."""
+        ...
 
 
 def decode(model: Model, rows: Sequence[Row], ends: Container[int], pad: int) -> None:
