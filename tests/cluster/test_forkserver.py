@@ -56,12 +56,14 @@ async def test_a_forked_worker_has_the_arguments_and_the_streams_of_the_one_that
 
 
 async def test_an_actor_with_a_model_asks_the_server_that_has_what_models_need() -> None:
+    others = set(psutil.Process().children(recursive=True))
     async with fork_servers(worker.LIGHT, worker.MODEL) as servers:
         for kind in (worker.LIGHT, worker.MODEL):
             asked = await run(servers, *made(env_vars={worker.KIND: kind}), "--help")
             assert "--raylet-name" in asked.stdout
             assert "" == asked.stderr
-        holding = [child for child in psutil.Process().children(recursive=True) if maps(child, "torch")]
+        started = set(psutil.Process().children(recursive=True)) - others
+        holding = [process for process in started if maps(process, "torch")]
 
     assert 1 == len(holding)
 
