@@ -20,7 +20,7 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -154,21 +154,19 @@ def _read(door: socket.socket) -> Request:
 
 def main(light: socket.socket, model: socket.socket | None = None) -> None:
     """Serves until standard input ends; in a worker, goes on as that."""
-    _import(MODULES)
+    for name in MODULES:
+        importlib.import_module(name)
     if model and os.fork() == 0:
         processes.die_with_parent()
         light.close()
-        _import(MODEL_MODULES)
+        for name in MODEL_MODULES:
+            with contextlib.suppress(ImportError):  # who needs it, and lacks it, says so better
+                importlib.import_module(name)
         light = model
     elif model:
         model.close()
     gc.freeze()  # a collection would write to every object, and a page that is written is no longer shared
     become(serve(light))
-
-
-def _import(names: Sequence[str]) -> None:
-    for name in names:
-        importlib.import_module(name)
 
 
 if __name__ == "__main__":

@@ -23,11 +23,10 @@ Delta = tuple[torch.Tensor, torch.Tensor]
 
 
 def fits(model: Any) -> bool:
-    """Whether `Llama` reads a model as Transformers does. PEFT may have given it its adapters."""
+    """Whether `Llama` reads a model on a CPU as Transformers does. PEFT may have given it its adapters."""
     config = model.config
     return (
         config.model_type == "llama"
-        and model.device.type == "cpu"
         and config.hidden_act == "silu"
         and (config.rope_parameters or {}).get("rope_type") in ("default", "linear", "llama3")
         and not (config.attention_bias or config.mlp_bias)

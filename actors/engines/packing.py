@@ -41,7 +41,7 @@ class Packed(torch.nn.Module):
 
 
 class Matrix:
-    """A weight `[out, in]` in float32, for products in `dtype`: `[..., in]` to `[..., out]`, without gradients."""
+    """A weight `[out, in]` as it was read, for products in `dtype`: `[..., in]` to `[..., out]`, without gradients."""
 
     def __init__(self, weight: torch.Tensor, dtype: torch.dtype) -> None:
         whole = torch.nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
@@ -62,7 +62,7 @@ class Matrix:
 
 def fours(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:
     """A weight `[out, in]` in four bits, laid out, with each block's scale and middle; None if that lost anything."""
-    if weight.shape[1] % BLOCK or weight.shape[0] % 16:
+    if weight.dtype is not torch.float32 or weight.shape[1] % BLOCK or weight.shape[0] % 16:
         return None
     # Most weights that did not come in four bits are known by their first rows.
     if _numbers(weight[:16]) is None or (found := _numbers(weight)) is None:

@@ -56,7 +56,7 @@ def _served(read: Any, adapters: Any, names: Sequence[str], dtype: torch.dtype, 
     from .eager import Eager
     from .packing import pack
 
-    if llama.fits(read):
+    if device == "cpu" and llama.fits(read):
         return llama.Llama(read, names, dtype)
     return Eager(pack(read.to(device=device, dtype=dtype)), adapters)
 
@@ -132,9 +132,7 @@ class TransformersEngine:
         dtype = chosen(settings.dtype, device)
         reader = Reader(Path(settings.path), settings.adapters, 0, settings.name, settings.grammar)
         # On a CPU the numbers as they are in the file, whatever they are run in: four bits are known by them.
-        read: Any = AutoModelForCausalLM.from_pretrained(
-            settings.path, dtype=torch.float32 if device == "cpu" else dtype
-        )
+        read: Any = AutoModelForCausalLM.from_pretrained(settings.path, dtype="auto" if device == "cpu" else dtype)
         adapters = attach(read, settings.adapters, settings.name) if settings.adapters else None
         self._model = _served(read.eval(), adapters, list(settings.adapters), dtype, device)
         self._reader = reader

@@ -14,6 +14,7 @@ from metier.actors.engines.adapters import attach
 from metier.actors.engines.decoding import Model
 from metier.actors.engines.eager import Eager
 from metier.actors.engines.llama import Llama, fits
+from metier.actors.engines.transformers import _served
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 
@@ -120,6 +121,18 @@ def test_four_bits_and_bfloat16_are_as_near_as_bfloat16_is(
 
 
 SMALL: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 64}
+
+
+def test_a_model_on_another_device_is_left_to_transformers() -> None:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    made = {
+        device: _served(LlamaForCausalLM(LlamaConfig(**SMALL)), None, [], torch.float32, device)
+        for device in ("cpu", "meta")
+    }
+
+    assert isinstance(made["cpu"], Llama)
+    assert isinstance(made["meta"], Eager)
 
 
 def test_a_model_of_another_shape_is_left_to_transformers() -> None:
