@@ -38,7 +38,7 @@ bench: $(VENV)/.dev models  ## measure latency, throughput, start and memory; pr
 bench-peers: $(VENV)/.dev $(PEERS)/.made  ## the same graph in Ray Serve, Celery, taskiq, FastStream and AutoGen, beside Metier
 	@$(BIN)/python ops/bench/run.py peers $(BENCH)
 
-bench-engine: $(VENV)/.dev models $(VLLM)/.made  ## the small model by each engine, beside plain generate and vLLM (half an hour)
+bench-engine: $(VENV)/.dev models $(VLLM)/.made  ## the small model by each engine, beside plain generate and vLLM (a quarter of an hour)
 	@$(BIN)/python ops/bench/run.py engine $(BENCH)
 
 venv: $(VENV)/.dev .typing  ## the environment for working on Metier: .venv with every extra
