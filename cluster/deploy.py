@@ -108,11 +108,16 @@ def model_of(team: Team, application: str) -> str | None:
 
 def holds_model(team: Team, application: str) -> bool:
     """Whether a replica of it reads in a model by Torch: a shared one, or an actor's that is `inside`."""
-    model = model_of(team, application)
-    if model is None and application in build.actors(team):
-        inside = getattr(build.section(team, application), "model", None)
-        model = inside if inside not in models.shared(team) else None
+    model = model_of(team, application) or _own_model(team, application)
     return model is not None and team.models[model].engine in models.BY_TORCH
+
+
+def _own_model(team: Team, application: str) -> str | None:
+    """The model that an actor brings itself; none if it uses a shared one, or none at all."""
+    if application not in build.actors(team):
+        return None
+    model: str | None = getattr(build.section(team, application), "model", None)
+    return model if model not in models.shared(team) else None
 
 
 def options(team: Team, name: str, settings: Settings) -> dict[str, Any]:
@@ -210,9 +215,8 @@ def _beside(team: Team, name: str) -> dict[str, Any]:
     if name == DOOR:
         return found | {"specialists": list(team.specialists)}
     found["durability"] = team.durability
-    model = getattr(build.section(team, name), "model", None)
-    if model and models.application(model) not in names(team):
-        found |= _loaded(team, model)
+    if own := _own_model(team, name):
+        found |= _loaded(team, own)
     if name in team.specialists:
         found["providers"] = team.providers
     elif name not in team.escalation:
