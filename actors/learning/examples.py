@@ -47,6 +47,8 @@ class Example(msgspec.Struct, frozen=True, kw_only=True):
     open: bool = False
     #: Whether that is known of it.
     routed: bool = True
+    #: Specialists of whom nobody said whether they are needed.
+    unsaid: tuple[str, ...] = ()
     #: Whether it says what is nobody else's business; None where nobody judged that.
     private: bool | None = None
     calls: dict[str, Call] = {}

@@ -129,6 +129,11 @@ def targets(examples: Sequence[Example], labels: Sequence[str]) -> torch.Tensor:
     )
 
 
+def known(examples: Sequence[Example], labels: Sequence[str]) -> torch.Tensor:
+    """Where that is known, `[batch, labels + 1]`, 0 or 1."""
+    return torch.tensor([[float(name not in example.unsaid) for name in labels] + [1.0] for example in examples])
+
+
 def batches(items: Sequence[Item], size: int, seed: str, length: Callable[[Item], int]) -> Iterator[list[Item]]:
     """Batches of about equal lengths, in random order."""
     rng = random.Random(seed)

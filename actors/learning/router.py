@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from ..engines.encoder import Heads
 from ..engines.sources import parse
-from . import card, command, heads, manifest, pairs, private
+from . import card, command, heads, manifest, pairs, private, spoken
 from .asks import Asks
 from .examples import OPEN, Example, Phrasebook, generate, public
 from .heads import Tuning
@@ -65,6 +65,9 @@ class Recipe(Tuning, frozen=True, kw_only=True):
     pairs: int = 1
     #: Requests joined of two of those, the same two in each language.
     joined: int = 0
+    #: How often the team's requests with their calls are seen in each epoch: whom they need is known but for those who
+    #: call no tool of their own.
+    calls: int = 0
     #: What it counts that the same request has other embeddings in other languages.
     alike: float = 0.0
     #: What it counts that others are thought to be needed for it there.
@@ -109,6 +112,8 @@ def sets(team: Path, book: Phrasebook, recipe: Recipe, folder: Path | None) -> S
     alone = generate(book, recipe.requests, "train", seed, WEIGHTS) + asks.requests(recipe.asks, "train", seed)
     both = [pair.examples for pair in written if pair.split == "train"] * recipe.pairs
     both += [pair.examples for pair in pairs.joined(written, "train", recipe.joined, seed)]
+    asked = spoken.read(team / "training") if recipe.calls else []
+    alone += [each.routed(book.team) for each in asked if each.split == "train"] * recipe.calls
     confided = private.read(team / "training") if recipe.private else []
     both += [each.examples for each in confided if each.split == "train"] * recipe.private
     own = [*alone, *(example for each in both for example in each)]
@@ -165,9 +170,10 @@ def loss(router: heads.Router, recipe: Recipe, batch: Sequence[Request]) -> torc
     embeddings = router.embed([example.text for example in examples])
     found = torch.zeros(())
     if routed := [place for place, example in enumerate(examples) if example.routed]:
-        truth = heads.targets([examples[place] for place in routed], router.labels)
+        those = [examples[place] for place in routed]
+        truth, known = heads.targets(those, router.labels), heads.known(those, router.labels)
         scores = router.judge(embeddings[torch.tensor(routed)])
-        found = found + functional.binary_cross_entropy_with_logits(scores, truth)
+        found = found + functional.binary_cross_entropy_with_logits(scores, truth, known)
     if judged := [place for place, example in enumerate(examples) if example.private is not None]:
         secret = torch.tensor([float(bool(examples[place].private)) for place in judged])
         scores = router.confide(embeddings[torch.tensor(judged)])

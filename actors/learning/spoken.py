@@ -61,6 +61,13 @@ class Spoken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             calls[name] = Call(slots.tool, dict(arguments))
         return Example(text=self.text, labels=tuple(calls), calls=calls, language=self.language, source="by hand")
 
+    def routed(self, team: Team) -> Example:
+        """As a router learns it: who is called, and nothing of those who call no tool."""
+        labels = tuple(name for name in team.specialists if name in self.calls)
+        return Example(
+            text=self.text, labels=labels, unsaid=tuple(team.others), language=self.language, source="by hand"
+        )
+
 
 def of(example: Example) -> Spoken:
     """An example as a request with its calls."""

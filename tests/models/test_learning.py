@@ -120,6 +120,21 @@ def test_languages_that_should_agree_are_pulled_to_the_same_specialists(minilm: 
     assert agreed > apart
 
 
+def test_whether_somebody_is_needed_of_whom_nothing_was_said_teaches_nothing(minilm: Path) -> None:
+    tuning = router.Recipe(dropout=0.0)
+    learner = heads.adapt(minilm, ("weather", "secretary"), tuning).eval()
+    with torch.inference_mode():
+        said, unsaid = (
+            [
+                router.loss(learner, tuning, [[Example(text="Rain in Nice?", labels=labels, unsaid=left)]]).item()
+                for labels in (("weather",), ("weather", "secretary"))
+            ]
+            for left in ((), ("secretary",))
+        )
+    assert said[0] != said[1]
+    assert unsaid[0] == unsaid[1]
+
+
 def test_a_router_goes_on_from_what_an_earlier_run_wrote(minilm: Path, tmp_path: Path) -> None:
     tuning = router.Recipe(seed=1, rank=2, layers=1, dropout=0.0)
     labels = ["hotels", "weather"]

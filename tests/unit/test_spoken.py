@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from metier.actors.learning import spoken
+from metier.actors.learning import pairs, spoken
 from metier.actors.learning.evaluation import cases
 from metier.actors.learning.examples import Phrasebook
 from metier.actors.tools.function import FunctionTool
@@ -30,6 +30,22 @@ def test_what_is_tested_was_not_learned() -> None:
     learned, tested = (
         {each.text.casefold() for each in spoken.read(TRIP / part)} for part in ("training", "evaluation")
     )
+    assert not learned & tested
+
+
+def test_a_router_learns_whom_a_request_calls_and_nothing_of_who_has_no_tool_to_call() -> None:
+    team = Phrasebook.read(TRIP / "training").team
+    asked = spoken.Spoken("en", "Rain and rooms in Rome?", {"weather": {"city": "Rome"}, "hotels": {"city": "Rome"}})
+    example = asked.routed(team)
+
+    assert ("hotels", "weather") == example.labels
+    assert ("secretary",) == example.unsaid
+
+
+def test_what_tests_the_router_was_not_learned_with_its_calls() -> None:
+    learned = {each.text.casefold() for each in spoken.read(TRIP / "training")}
+    tested = {text.casefold() for pair in pairs.read(TRIP / "evaluation") for text in (pair.en, pair.fr)}
+
     assert not learned & tested
 
 
