@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 
 from opentelemetry import trace
@@ -18,6 +19,9 @@ from metier.topics.streams import Consumer
 from . import answers, policy
 from .actor import Tell
 
+#: Of so many tasks the aggregator knows without the ledger that they were answered: most deadlines come to those.
+ANSWERED_KEPT = 32_768
+
 
 class Aggregator:
     """Turns results into one answer."""
@@ -32,6 +36,8 @@ class Aggregator:
         self.concurrency = concurrency
         self._ledger = Ledger(bus)
         self._roster = roster
+        #: The turn that results ended last, by tenant and task id.
+        self._answered: OrderedDict[tuple[str, str], int] = OrderedDict()
 
     async def open(self) -> None:
         """Needs nothing."""
@@ -49,6 +55,8 @@ class Aggregator:
         Seen before, it says the same again: a crash between record and send loses no step.
         Results of one task may share one write, so each message answers for its own step of it alone.
         """
+        if isinstance(message, Deadline) and message.turn <= self._answered.get((message.tenant, message.task_id), 0):
+            return []
         before, after = await self._step(message, delivery.headers.get(tracing.TRACEPARENT, ""))
         if after.turn != message.turn:
             return []
@@ -57,18 +65,21 @@ class Aggregator:
             if before.status and not again:
                 return []
             tracing.link(trace.get_current_span(), _results(after, (id_ for id_, _ in policy.sinks(after))))
+            if isinstance(message, Result):  # which comes again if this answer is not sent
+                self._remember(after)
             return [answers.answer(after, self._roster)]
         if isinstance(message, Deadline):
             return []
         node = after.nodes[message.node]
         if node.escalated and not node.finding:
             await tell(_escalated(after, message))
-            return [policy.order(after, message.node, self._roster)]
+            return [policy.order(after, message.node, self._roster, self._ledger.recorded(after))]
         began = () if again else policy.ready(before)
         ready = [id_ for id_ in policy.ready(after) if id_ not in began]
         for id_ in ready:
             tracing.link(trace.get_current_span(), _results(after, after.nodes[id_].needs))
-        return [policy.order(after, id_, self._roster) for id_ in ready]
+        recorded = self._ledger.recorded(after) if ready else None
+        return [policy.order(after, id_, self._roster, recorded) for id_ in ready]
 
     def give_up(self, message: Result | Deadline, delivery: Delivery, state: State, reason: str) -> Sequence[Output]:
         """Nothing: the deadline answers for what the ledger cannot record."""
@@ -85,6 +96,11 @@ class Aggregator:
             return ()
         return [answers.answer(plan, self._roster)]
 
+    def _remember(self, plan: Plan) -> None:
+        self._answered[plan.task.tenant, plan.task.task_id] = plan.turn
+        if len(self._answered) > ANSWERED_KEPT:
+            self._answered.popitem(last=False)
+
     async def _step(self, message: Result | Deadline, traceparent: str) -> tuple[Plan, Plan]:
         """Records a message: the plan right before it, and right after it."""
         before = after = None
@@ -98,7 +114,8 @@ class Aggregator:
                 after = policy.close(plan, State.EXPIRED) if plan.turn == message.turn else plan
             return after
 
-        await self._ledger.change(message.tenant, message.task_id, message.turn, step)
+        told = message.recorded if isinstance(message, Result) else None
+        await self._ledger.change(message.tenant, message.task_id, message.turn, step, told)
         assert before is not None
         assert after is not None
         span = trace.get_current_span()

@@ -121,7 +121,14 @@ def _turns(message: Escalation) -> tuple[Turn, ...]:
 
 
 def _result(message: Escalation, finding: Finding) -> Result:
-    return Result(task_id=message.task_id, tenant=message.tenant, turn=message.turn, node=message.node, finding=finding)
+    return Result(
+        task_id=message.task_id,
+        tenant=message.tenant,
+        turn=message.turn,
+        node=message.node,
+        finding=finding,
+        recorded=message.recorded,
+    )
 
 
 def _usage(message: Escalation, finding: Finding, seconds: float) -> Usage:

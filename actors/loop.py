@@ -67,7 +67,8 @@ class Loop:
         self._running: dict[asyncio.Task[None], Delivery] = {}
         self._works_on: dict[asyncio.Task[None], Key] = {}
         self._cancelled: OrderedDict[Key, None] = OrderedDict()
-        self._stopping = asyncio.Event()
+        self._stopping = False
+        self._pulling: asyncio.Task[None] | None = None
         self._room = asyncio.Event()
         template = actor.consumer.subject.removeprefix(f"{subjects.root}.")
         self._span = f"process {template}"
@@ -87,7 +88,8 @@ class Loop:
         try:
             async with asyncio.TaskGroup() as group:
                 sides = [group.create_task(self._listen()), group.create_task(self._beat())]
-                await self._pull()
+                self._pulling = group.create_task(self._pull())
+                await asyncio.wait((self._pulling,))
                 while self._running:
                     await asyncio.wait(self._running)
                 for side in sides:
@@ -97,8 +99,9 @@ class Loop:
 
     async def stop(self, grace_s: float) -> None:
         """Stops pulling, waits for running work as long as the grace, hands the rest back."""
-        self._stopping.set()
-        self._room.set()
+        self._stopping = True
+        if self._pulling:
+            self._pulling.cancel()
         if self._running:
             await asyncio.wait(self._running, timeout=grace_s)
         for task in list(self._running):
@@ -109,21 +112,14 @@ class Loop:
     async def _pull(self) -> None:
         async with self._bus.pull(self.actor.consumer) as pull:
             self.working.set()
-            stopping = asyncio.ensure_future(self._stopping.wait())
-            while not self._stopping.is_set():
+            while not self._stopping:
                 room = self.actor.concurrency - len(self._running)
                 if room <= 0:
                     self._room.clear()
                     await self._room.wait()
                     continue
-                fetching = asyncio.ensure_future(pull.fetch(room))
-                await asyncio.wait((fetching, stopping), return_when=asyncio.FIRST_COMPLETED)
-                if not fetching.done():
-                    fetching.cancel()
-                    break
-                for delivery in fetching.result():
+                for delivery in await pull.fetch(room):
                     self._start(delivery)
-            stopping.cancel()
 
     def _start(self, delivery: Delivery) -> None:
         task = asyncio.create_task(self._settle(delivery))
@@ -158,7 +154,7 @@ class Loop:
                 case Settlement.TERM:
                     await delivery.term()
                 case Settlement.NAK:
-                    await delivery.nak(0 if self._stopping.is_set() else pause_s(delivery.attempt))
+                    await delivery.nak(0 if self._stopping else pause_s(delivery.attempt))
 
     async def _work(self, delivery: Delivery) -> Settlement:
         try:

@@ -14,6 +14,7 @@ from metier.topics.messages import (
     Event,
     Finding,
     Privacy,
+    Recorded,
     Result,
     State,
     Subtask,
@@ -192,8 +193,8 @@ def follow_up(plan: Plan, task: Task, deadline: dt.datetime) -> Plan:
 # ── Messages ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def order(plan: Plan, id_: str, roster: Roster) -> Subtask | Escalation:
-    """The message that sets a node to work."""
+def order(plan: Plan, id_: str, roster: Roster, recorded: Recorded | None = None) -> Subtask | Escalation:
+    """The message that sets a node to work, with the plan as it is recorded."""
     node, task = plan.nodes[id_], plan.task
     inputs = {need: finding for need in node.needs if (finding := plan.nodes[need].finding)}
     tier = node.escalated or (node.specialist if node.specialist in roster.tiers else None)
@@ -210,6 +211,7 @@ def order(plan: Plan, id_: str, roster: Roster) -> Subtask | Escalation:
             class_=task.class_,
             privacy=task.privacy,
             inputs=inputs,
+            recorded=recorded,
         )
     return Escalation(
         task_id=task.task_id,
@@ -226,6 +228,7 @@ def order(plan: Plan, id_: str, roster: Roster) -> Subtask | Escalation:
         privacy=task.privacy,
         budget_usd=task.budget_usd,
         inputs=inputs,
+        recorded=recorded,
     )
 
 

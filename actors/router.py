@@ -92,7 +92,9 @@ class Router:
             return self.give_up(task, delivery, State.FAILED, NOBODY)
         await tell(policy.planned(plan))
         end = Deadline(task_id=task.task_id, tenant=task.tenant, turn=plan.turn)
-        return [*(policy.order(plan, id_, self._roster) for id_ in policy.ready(plan)), Later(end, plan.deadline)]
+        recorded = self._ledger.recorded(plan)
+        orders = [policy.order(plan, id_, self._roster, recorded) for id_ in policy.ready(plan)]
+        return [*orders, Later(end, plan.deadline)]
 
     def give_up(self, message: Task, delivery: Delivery, state: State, reason: str) -> Sequence[Output]:
         """The answer, at once: without a plan nobody else would give it."""

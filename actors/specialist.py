@@ -210,6 +210,7 @@ class Specialist:
                 turn=subtask.turn,
                 node=subtask.node,
                 finding=finding,
+                recorded=subtask.recorded,
             )
         ]
 

@@ -86,6 +86,14 @@ def die_with_parent(number: signal.Signals = signal.SIGKILL) -> None:
     _libc.prctl(_DIE_WITH_PARENT, number)
 
 
+def give_way() -> None:
+    """This thread, when it is woken, takes no core from another that runs (sched(7), SCHED_BATCH).
+
+    For who is woken by every message: whom it pushes aside has to come back for the rest of what it was doing.
+    """
+    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+
+
 def _all() -> Iterator[Process]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and (process := _read(int(entry.name))):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from typing import Any
 
@@ -18,7 +19,7 @@ from metier.topics.errors import BusUnavailable, Unavailable
 from metier.topics.load import Load
 from metier.topics.subjects import Subjects
 
-from . import build, models
+from . import build, models, processes
 from .metrics import Watch
 from .team import Team
 
@@ -28,6 +29,9 @@ log = logging.getLogger("metier.replica")
 GRACE_S = 10.0
 #: Between attempts to reach a broker that is away, in seconds.
 RETRY_S = 0.5
+#: Objects made and not yet freed before Python looks for cycles among them: its own 700 are those of a few messages,
+#: and every look finds all that is under way.
+COLLECT_AFTER = 10_000
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +65,8 @@ class Replica:
         """
         from .telemetry import setup
 
+        gc.set_threshold(COLLECT_AFTER, 20, 20)
+        processes.give_way()
         setup(service=self._name, telemetry=self._team.telemetry, directory=self._settings.directory)
         await self._stop()
         self._team = build.with_section(self._team, self._name, user_config)

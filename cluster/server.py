@@ -78,12 +78,18 @@ async def nats_server(store: Path, logs: Path, port: int = PORT, option: str = "
         env=_environment(),
         # A session of its own: Ctrl-C reaches the parent alone, which ends the server last.
         start_new_session=True,
-        preexec_fn=lambda: processes.die_with_parent(signal.SIGTERM),
+        preexec_fn=_beginning,
     )
     try:
         yield await _answering(process, ports, port, logs)
     finally:
         await _stop(process)
+
+
+def _beginning() -> None:
+    """In the server's process, before it is the server."""
+    processes.die_with_parent(signal.SIGTERM)
+    processes.give_way()
 
 
 def _environment() -> dict[str, str]:

@@ -12,10 +12,12 @@ import msgspec
 
 from .bus import Bus
 from .errors import Conflict, UnknownTask
-from .messages import Finding, PlanGraph, PlanNode, State, Task, Tokens
+from .messages import Finding, PlanGraph, PlanNode, Recorded, State, Task, Tokens
 
 #: How many plans a writer keeps at hand; older ones are read again.
 REMEMBERED = 4096
+#: An entry of more bytes does not travel with orders and results: reading it is cheaper.
+CARRIED_BYTES = 4096
 #: A writer that loses this many races in a row gives the message back.
 RACES = 32
 
@@ -66,12 +68,23 @@ _decoder = msgspec.json.Decoder(Plan)
 Step = Callable[[Plan], Plan]
 
 
+class _Known(NamedTuple):
+    """An entry at hand."""
+
+    plan: Plan
+    revision: int
+    #: As it is stored; empty where it is too large to travel.
+    value: bytes
+
+
 class _Waiting(NamedTuple):
     """A step that waits for the write before it."""
 
     turn: int
     step: Step
-    recorded: asyncio.Future[Plan]
+    #: The entry as whoever asks was told of it.
+    told: Recorded | None
+    done: asyncio.Future[Plan]
 
 
 class Ledger:
@@ -79,7 +92,7 @@ class Ledger:
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
-        self._known: OrderedDict[str, tuple[Plan, int]] = OrderedDict()
+        self._known: OrderedDict[str, _Known] = OrderedDict()
         #: Steps that wait, by key of the entry being written.
         self._waiting: dict[str, list[_Waiting]] = {}
         self._writing: set[asyncio.Task[None]] = set()
@@ -87,36 +100,40 @@ class Ledger:
     async def create(self, plan: Plan) -> Plan:
         """Records a plan; if the task has one already, that one is returned and stands."""
         key = _key(plan.task.tenant, plan.task.task_id)
+        value = _encoder.encode(plan)
         try:
-            revision = await self._bus.write(key, _encoder.encode(plan), 0)
+            revision = await self._bus.write(key, value, 0)
         except Conflict:
-            return await self._read(key)
-        self._remember(key, plan, revision)
+            return (await self._read(key)).plan
+        self._remember(key, plan, revision, value)
         return plan
 
     async def read(self, tenant: str, task_id: str) -> Plan:
         """The plan as it stands on the server. Raises UnknownTask."""
-        return await self._read(_key(tenant, task_id))
+        return (await self._read(_key(tenant, task_id))).plan
 
-    async def _read(self, key: str) -> Plan:
+    def recorded(self, plan: Plan) -> Recorded | None:
+        """The entry of a plan that was just written or read, to travel with its orders; none if it is large."""
+        known = self._known.get(_key(plan.task.tenant, plan.task.task_id))
+        return Recorded(revision=known.revision, value=known.value) if known and known.value else None
+
+    async def _read(self, key: str) -> _Known:
         entry = await self._bus.read(key)
         if entry is None:
             task_id = key.partition(".")[2]
             raise UnknownTask(task_id=task_id, name=task_id)
-        plan = _decoder.decode(entry.value)
-        self._remember(key, plan, entry.revision)
-        return plan
+        return self._remember(key, _decoder.decode(entry.value), entry.revision, entry.value)
 
-    async def change(self, tenant: str, task_id: str, turn: int, step: Step) -> Plan:
+    async def change(self, tenant: str, task_id: str, turn: int, step: Step, told: Recorded | None = None) -> Plan:
         """Applies a pure step and returns the plan as recorded. A step that changes nothing returns its argument.
 
-        The plan at hand is tried first and read again when another writer was faster or when it is of an earlier turn;
-        the step then runs again. Steps of this process that come while an entry is being written share the next write.
-        Raises UnknownTask, or Conflict after too many lost races.
+        The plan at hand, or the one told of, is tried first, and read again when another writer was faster or when it
+        is of an earlier turn; the step then runs again. Steps of this process that come while an entry is being written
+        share the next write. Raises UnknownTask, or Conflict after too many lost races.
         """
         key = _key(tenant, task_id)
-        recorded: asyncio.Future[Plan] = asyncio.get_running_loop().create_future()
-        mine = _Waiting(turn, step, recorded)
+        done: asyncio.Future[Plan] = asyncio.get_running_loop().create_future()
+        mine = _Waiting(turn, step, told, done)
         if (waiting := self._waiting.get(key)) is not None:
             waiting.append(mine)
         else:
@@ -124,62 +141,69 @@ class Ledger:
             writing = asyncio.create_task(self._write_all(key))
             self._writing.add(writing)
             writing.add_done_callback(self._writing.discard)
-        return await recorded
+        return await done
 
     async def _write_all(self, key: str) -> None:
         """Writes as long as steps wait, each time all of them at once."""
-        while batch := [waiting for waiting in self._waiting[key] if not waiting.recorded.done()]:
+        while batch := [waiting for waiting in self._waiting[key] if not waiting.done.done()]:
             self._waiting[key] = []
             try:
                 plan = await self._write(key, batch)
             except Exception as error:  # noqa: BLE001 - it is raised where each step was asked for
                 for waiting in batch:
-                    if not waiting.recorded.done():
-                        waiting.recorded.set_exception(error)
+                    if not waiting.done.done():
+                        waiting.done.set_exception(error)
             else:
                 for waiting in batch:
-                    if not waiting.recorded.done():
-                        waiting.recorded.set_result(plan)
+                    if not waiting.done.done():
+                        waiting.done.set_result(plan)
         del self._waiting[key]
 
     async def _write(self, key: str, batch: list[_Waiting]) -> Plan:
         turn = max(waiting.turn for waiting in batch)
+        known = _newest(self._known.get(key), batch)
         revision = 0
         for _ in range(RACES):
-            known = self._known.get(key)
-            if known is None or known[0].turn < turn:
-                await self._read(key)
-                known = self._known[key]
-            plan, revision = known
-            changed = plan
+            if known is None or known.plan.turn < turn:
+                known = await self._read(key)
+            plan = changed = known.plan
             for waiting in batch:
                 changed = _applied(waiting, changed)
             if changed is plan:
                 return plan
+            value, revision = _encoder.encode(changed), known.revision
             try:
-                revision = await self._bus.write(key, _encoder.encode(changed), revision)
+                revision = await self._bus.write(key, value, revision)
             except Conflict:
-                self._known.pop(key, None)
+                known = None
                 continue
-            self._remember(key, changed, revision)
-            return changed
+            return self._remember(key, changed, revision, value).plan
         raise Conflict(key=key, revision=revision, reason="too many lost races")
 
-    def _remember(self, key: str, plan: Plan, revision: int) -> None:
-        self._known[key] = (plan, revision)
+    def _remember(self, key: str, plan: Plan, revision: int, value: bytes) -> _Known:
+        known = self._known[key] = _Known(plan, revision, value if len(value) <= CARRIED_BYTES else b"")
         self._known.move_to_end(key)
         if len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
+        return known
+
+
+def _newest(known: _Known | None, batch: list[_Waiting]) -> _Known | None:
+    """The entry at hand, or one that somebody was told of since."""
+    told = max((w.told for w in batch if w.told), key=lambda each: each.revision, default=None)
+    if told is None or (known and known.revision >= told.revision):
+        return known
+    return _Known(_decoder.decode(told.value), told.revision, told.value)
 
 
 def _applied(waiting: _Waiting, plan: Plan) -> Plan:
     """The plan after a step; as it was if the step was given up or fails, which is its own caller's affair."""
-    if waiting.recorded.done():
+    if waiting.done.done():
         return plan
     try:
         return waiting.step(plan)
     except Exception as error:  # noqa: BLE001 - it is raised where the step was asked for
-        waiting.recorded.set_exception(error)
+        waiting.done.set_exception(error)
         return plan
 
 

@@ -159,6 +159,13 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     tokens: tuple[Tokens, ...] = ()
 
 
+class Recorded(msgspec.Struct, frozen=True, kw_only=True):
+    """A task's entry in the ledger as it stood when an order was given: who merges the result need not read it."""
+
+    revision: int
+    value: bytes
+
+
 class Subtask(Message, tag="subtask/1", frozen=True, kw_only=True):
     """One node of a plan, router or aggregator to specialist."""
 
@@ -176,6 +183,8 @@ class Subtask(Message, tag="subtask/1", frozen=True, kw_only=True):
     privacy: Privacy = Privacy.ANY
     #: Findings of the nodes this one needs, by node.
     inputs: dict[str, Finding] = {}
+    #: To be sent back with the result; left out where it is large.
+    recorded: Recorded | None = None
 
 
 class Escalation(Message, tag="escalation/1", frozen=True, kw_only=True):
@@ -198,6 +207,7 @@ class Escalation(Message, tag="escalation/1", frozen=True, kw_only=True):
     privacy: Privacy = Privacy.ANY
     budget_usd: float | None = None
     inputs: dict[str, Finding] = {}
+    recorded: Recorded | None = None
 
 
 class Result(Message, tag="result/1", frozen=True, kw_only=True):
@@ -210,6 +220,8 @@ class Result(Message, tag="result/1", frozen=True, kw_only=True):
     turn: int
     node: str
     finding: Finding
+    #: As it came with the order.
+    recorded: Recorded | None = None
 
 
 class Deadline(Message, tag="deadline/1", frozen=True, kw_only=True):

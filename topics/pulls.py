@@ -81,7 +81,7 @@ class JetStreamDelivery:
 
     async def ack(self) -> None:
         """The work queue forgets it."""
-        await self._connection.publish(self._message.reply, ACK)
+        await self._connection.publish_later(self._message.reply, ACK)
 
     async def nak(self, delay_s: float = 0) -> None:
         """It comes again after the delay."""

@@ -82,6 +82,10 @@ class Connection(Protocol):
         """Sends one message; buffers it while there is no server."""
         ...
 
+    async def publish_later(self, subject: str, payload: bytes) -> None:
+        """Sends a message that nobody waits for, with the next one or a moment later: it costs nobody a wake-up."""
+        ...
+
     async def subscribe(self, subject: str, callback: Callback, group: str = "") -> Subscription:
         """Calls back for every message on a subject, one at a time; each message for one of a group."""
         ...

@@ -40,11 +40,10 @@ class Argument(msgspec.Struct, frozen=True, kw_only=True):
     kind: Any
     optional: bool
 
-    def schema(self, request: Request) -> dict[str, Any]:
-        """Null, or a choice, or words of the request."""
-        if (allowed := values.choices(self.kind)) is not None:
-            return {"enum": [None, *allowed]}
-        return words_of(request)
+    def schema(self, words: dict[str, Any]) -> dict[str, Any]:
+        """Null, or a choice, or what `words_of` says of the request."""
+        allowed = values.choices(self.kind)
+        return words if allowed is None else {"enum": [None, *allowed]}
 
 
 def words_of(request: Request) -> dict[str, Any]:
@@ -92,12 +91,13 @@ class FunctionTool:
 
     def offer(self, request: Request) -> Offer:
         """The signature, and for each argument the words of the request it may be."""
+        words = words_of(request)
         return Offer(
             name=self._name,
             brief=self._brief,
             schema={
                 "type": "object",
-                "properties": {argument.name: argument.schema(request) for argument in self._arguments},
+                "properties": {argument.name: argument.schema(words) for argument in self._arguments},
                 "required": [argument.name for argument in self._arguments],
                 "additionalProperties": False,
             },

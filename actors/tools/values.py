@@ -11,7 +11,7 @@ import re
 import types
 import typing
 from enum import StrEnum
-from typing import Any, Literal, Protocol, Self, runtime_checkable
+from typing import Any, Literal, Self
 
 from metier.topics.errors import InvalidValue
 
@@ -21,21 +21,11 @@ from .numerals import count, numbers, plain
 from .times import resolve_time
 
 
-@runtime_checkable
-class Kind(Protocol):
-    """A class that understands the asker's words."""
-
-    @classmethod
-    def understand(cls, said: str, request: Request) -> Self:
-        """The value said. Raises InvalidValue."""
-        ...
-
-
 def understand(kind: Any, said: object, request: Request) -> Any:
     """What was said, as a value of a kind. Raises InvalidValue, or TypeError for a kind nobody knows."""
     kind = bare(kind)
-    if isinstance(kind, Kind):
-        return kind.understand(str(said).strip(), request)
+    if own := getattr(kind, "understand", None):
+        return own(str(said).strip(), request)
     if (allowed := choices(kind)) is not None:
         return _choice(kind, said, allowed)
     reader = _READERS.get(kind)
@@ -47,7 +37,7 @@ def understand(kind: Any, said: object, request: Request) -> Any:
 def known(kind: Any) -> bool:
     """Whether `understand` can make a value of this kind."""
     kind = bare(kind)
-    return kind in _READERS or isinstance(kind, Kind) or choices(kind) is not None
+    return kind in _READERS or hasattr(kind, "understand") or choices(kind) is not None
 
 
 def choices(kind: Any) -> list[Any] | None:

@@ -115,6 +115,28 @@ async def test_a_delivery_that_waits_in_a_left_pull_is_handed_back_without_its_a
         assert (await one(pull)).attempt == 2
 
 
+async def test_an_acknowledgement_is_sent_when_nothing_follows_it_and_when_the_bus_closes(
+    server: NatsServer, jetstream: JetStreamBus, subjects: Subjects
+) -> None:
+    consumer = flights(subjects)
+    await jetstream.ensure([], [consumer])
+
+    async def handled() -> None:
+        async with asyncio.timeout(LIMIT_S):
+            while (await jetstream.lag(consumer)).in_flight:  # noqa: ASYNC110 - asked of another connection
+                await asyncio.sleep(0.01)
+
+    for payload in (b"1", b"2"):
+        async with connect(server.url, name="other", subjects=subjects) as other:
+            await jetstream.publish(Publication(consumer.subject, payload))
+            async with other.pull(consumer) as pull:
+                delivery = await one(pull)
+                await delivery.ack()
+                if payload == b"1":
+                    await handled()
+    await handled()
+
+
 async def test_no_server_is_an_error_that_says_where_it_looked_but_not_the_password() -> None:
     with pytest.raises(BusUnavailable, match=r"The bus at 127\.0\.0\.1:1 does not answer: ") as caught:
         async with connect("nats://user:secret@127.0.0.1:1", name="test", subjects=Subjects(), wait_s=0.3):

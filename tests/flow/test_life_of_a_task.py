@@ -8,10 +8,11 @@ import datetime as dt
 import msgspec
 import pytest
 
+from harness.counted import CountedBus
 from harness.house import ROSTER, SUBJECTS, open_house, stored
 from harness.instant import InstantEngine
 from metier.actors.policy import Roster
-from metier.topics import streams
+from metier.topics import ledger, streams
 from metier.topics.bus import Publication
 from metier.topics.codec import encode
 from metier.topics.errors import InvalidInput, Timeout
@@ -155,6 +156,23 @@ async def test_the_deadline_answers_for_a_specialist_that_is_away(bus: MemoryBus
     assert answer.missing == ("blue",)
     assert "blue: no result by the deadline." in answer.text
     assert answer.results["red"].state is State.OK
+
+
+async def test_the_deadline_of_an_answered_task_is_let_go_without_a_look_into_the_ledger(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ledger, "REMEMBERED", 0)
+    bus = CountedBus(SUBJECTS)
+    async with open_house(bus) as house:
+        await house.client.ask("red", deadline_s=0.3)
+        record = house.loops["aggregator"].record
+        reads, handled = bus.reads, record.handled
+        async with asyncio.timeout(5):
+            while record.handled == handled:  # noqa: ASYNC110 - the loop has no event for it
+                await asyncio.sleep(0.01)
+
+    assert reads == bus.reads
+    await bus.close()
 
 
 async def test_a_slow_model_is_stopped_at_the_deadline(bus: MemoryBus) -> None:
