@@ -171,7 +171,7 @@ async def test_a_query_nobody_replies_to_can_be_gone_on_with_later(doors: Doors,
 
 
 async def test_what_an_envelope_says_to_metier_is_heeded(agents: Agents) -> None:
-    envelope = Envelope(prompt="red blue", metier={"deadline_s": 2.0})  # type: ignore[call-arg]
+    envelope = Envelope(prompt="red blue", metier={"deadline_s": 5.0})  # type: ignore[call-arg]
     (answer,) = await prompted(await agent(agents), envelope)
 
     assert "blue: no result by the deadline." in answer
