@@ -12,13 +12,13 @@ from opentelemetry.trace import SpanKind
 from metier.topics import tracing
 from metier.topics.bus import Delivery
 from metier.topics.errors import EngineFailed
-from metier.topics.messages import Control, Escalation, Event, Finding, Privacy, Result, State, Tokens, Usage
+from metier.topics.messages import Control, Escalation, Event, Finding, Privacy, State, Tokens, Usage
 from metier.topics.outbox import Output
 from metier.topics.streams import Consumer
 
+from . import policy
 from .actor import Tell
 from .engines.base import Completion, Engine, Piece, Prompt, Turn
-from .policy import Tier
 from .specialist import describe
 
 #: Tokens are told in pieces of this many seconds, not one by one.
@@ -30,7 +30,9 @@ class Expert:
 
     accepts = (Escalation,)
 
-    def __init__(self, *, tier: Tier, consumer: Consumer, concurrency: int, engine: Engine, max_tokens: int) -> None:
+    def __init__(
+        self, *, tier: policy.Tier, consumer: Consumer, concurrency: int, engine: Engine, max_tokens: int
+    ) -> None:
         self.name = tier.name
         self.consumer = consumer
         self.concurrency = concurrency
@@ -82,11 +84,11 @@ class Expert:
         seconds = round(time.perf_counter() - began, 4)
         done = _event(message, "finished", finding.text)
         await tell(msgspec.structs.replace(done, state=State.OK, seconds=seconds))
-        return [_result(message, finding), _usage(message, finding, seconds)]
+        return [policy.result(message, finding), _usage(message, finding, seconds)]
 
     def give_up(self, message: Escalation, delivery: Delivery, state: State, reason: str) -> Sequence[Output]:
         """A result that says so."""
-        return [_result(message, Finding(state=state, specialist=self.name, reason=reason))]
+        return [policy.result(message, Finding(state=state, specialist=self.name, reason=reason))]
 
     async def cancel(self, control: Control) -> Sequence[Output]:
         """Nothing: the loop stops running work and gives it up."""
@@ -118,17 +120,6 @@ def _turns(message: Escalation) -> tuple[Turn, ...]:
     if known:
         system += "\nKnown so far:\n" + "\n".join(known)
     return (Turn("system", system), Turn("user", message.text))
-
-
-def _result(message: Escalation, finding: Finding) -> Result:
-    return Result(
-        task_id=message.task_id,
-        tenant=message.tenant,
-        turn=message.turn,
-        node=message.node,
-        finding=finding,
-        recorded=message.recorded,
-    )
 
 
 def _usage(message: Escalation, finding: Finding, seconds: float) -> Usage:

@@ -232,6 +232,18 @@ def order(plan: Plan, id_: str, roster: Roster, recorded: Recorded | None = None
     )
 
 
+def result(order: Subtask | Escalation, finding: Finding) -> Result:
+    """What an order came to."""
+    return Result(
+        task_id=order.task_id,
+        tenant=order.tenant,
+        turn=order.turn,
+        node=order.node,
+        finding=finding,
+        recorded=order.recorded,
+    )
+
+
 def planned(plan: Plan) -> Event:
     """The event that shows the plan."""
     return Event(task_id=plan.task.task_id, tenant=plan.task.tenant, turn=plan.turn, what="planned", plan=plan.graph())

@@ -21,7 +21,6 @@ from metier.topics.messages import (
     Event,
     Finding,
     Privacy,
-    Result,
     State,
     Subtask,
     Tokens,
@@ -30,6 +29,7 @@ from metier.topics.messages import (
 from metier.topics.outbox import Output
 from metier.topics.streams import Consumer
 
+from . import policy
 from .actor import Tell
 from .engines.base import Completion, Engine, complete
 from .prompts import call_prompt, parse_call
@@ -116,11 +116,11 @@ class Specialist:
                 seconds=round(seconds, 4),
             )
         )
-        return [*self._result(message, finding), self._usage(message, finding, seconds)]
+        return [policy.result(message, finding), self._usage(message, finding, seconds)]
 
     def give_up(self, message: Subtask, delivery: Delivery, state: State, reason: str) -> Sequence[Output]:
         """A result that says so."""
-        return self._result(message, Finding(state=state, specialist=self.name, reason=reason))
+        return [policy.result(message, Finding(state=state, specialist=self.name, reason=reason))]
 
     async def cancel(self, control: Control) -> Sequence[Output]:
         """Nothing: the loop stops running work and gives it up."""
@@ -201,18 +201,6 @@ class Specialist:
         )
 
     # ── Messages ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _result(self, subtask: Subtask, finding: Finding) -> Sequence[Output]:
-        return [
-            Result(
-                task_id=subtask.task_id,
-                tenant=subtask.tenant,
-                turn=subtask.turn,
-                node=subtask.node,
-                finding=finding,
-                recorded=subtask.recorded,
-            )
-        ]
 
     def _usage(self, subtask: Subtask, finding: Finding, seconds: float) -> Usage:
         return Usage(
